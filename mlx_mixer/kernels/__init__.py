@@ -1,0 +1,1 @@
+"""The two products everything rests on, each as one call with a plain-MLX form."""

@@ -1,0 +1,4 @@
+"""Layers of masked mixers.
+
+Shape letters: B batch, L sequence length, S positions seen, D dims, H heads, V vocabulary, K taps.
+"""

@@ -1,0 +1,27 @@
+"""Channel mixing: the feed-forward network over features, the same at every position."""
+
+import mlx.core as mx
+from mlx import nn
+
+
+class ChannelMixing(nn.Module):
+    r"""Two linear maps with an exact GELU between them.
+
+    Computes :math:`y = W_2\, \mathrm{gelu}(W_1 x + b_1) + b_2` with :math:`\mathrm{gelu}(z) = z\,\Phi(z)`, not its
+    tanh approximation.
+
+    Args:
+        dims: Width D.
+        intermediate_size: Inner width.
+
+    Shape:
+        - Input and output: ``(..., D)``, any float dtype.
+    """
+
+    def __init__(self, dims: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(dims, intermediate_size)
+        self.down = nn.Linear(intermediate_size, dims)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.down(nn.gelu(self.up(x)))

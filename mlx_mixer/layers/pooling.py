@@ -1,0 +1,49 @@
+"""One vector for a text from the residual stream of its tokens."""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+from mlx import nn
+
+
+class TokenWeightedPooling(nn.Module):
+    r"""A mean over tokens with one learned weight per token id and one learned gate per block.
+
+    With :math:`X_0` the token vectors and :math:`X_l` the residual stream after block l, computes
+
+    .. math:: h_t = g_0 X_{0,t} + \sum_{l \ge 1} g_l (X_{l,t} - X_{l-1,t}), \qquad u = \sum_t w_t h_t, \quad w_t =
+    \mathrm{softplus}(a_{id_t})
+
+    Gates start at (1, 0, ..., 0): the untrained network is a weighted bag of words, and training lets context in.
+
+    Args:
+        vocab_size: Number of token ids, V.
+        num_layers: Number of blocks.
+    """
+
+    def __init__(self, vocab_size: int, num_layers: int) -> None:
+        super().__init__()
+        self.token_weight = mx.zeros((vocab_size,))
+        self.layer_gate = mx.array([1.0, *[0.0] * num_layers])
+
+    def __call__(
+        self, states: Sequence[mx.array], ids: mx.array, is_real: mx.array | None = None
+    ) -> tuple[mx.array, mx.array]:
+        """Pool the residual stream of a batch.
+
+        Args:
+            states: ``num_layers + 1`` arrays ``(B, L, D)``: token vectors, then the stream after each block.
+            ids: ``(B, L)`` token ids.
+            is_real: ``(B, L)``, 0 where a position is padding; all are real if omitted.
+
+        Returns:
+            Weighted sums ``(B, D)`` and total weights ``(B,)``; sums over the windows of one long text may be added
+            up. Not normalised.
+        """
+        # Abel summation of the docstring's sum: each state is read once.
+        gates = mx.concatenate([self.layer_gate, mx.zeros((1,), self.layer_gate.dtype)])
+        mixed = sum((gates[index] - gates[index + 1]) * state for index, state in enumerate(states))
+        weights = nn.softplus(self.token_weight[ids])
+        if is_real is not None:
+            weights = weights * is_real
+        return (weights[:, None, :] @ mixed).squeeze(1), weights.sum(axis=1)

@@ -1,0 +1,61 @@
+"""What must happen before MLX is imported.
+
+The Linux wheel of MLX links the reference BLAS, about thirty times slower in float32 than a tuned one. Loading
+Intel's `libmkl_rt` with its symbols made global *before* the first `import mlx.core` makes the dynamic linker resolve
+the CBLAS calls of MLX to MKL. Elsewhere there is nothing to do: Apple's wheel uses Accelerate and Metal.
+"""
+
+import ctypes
+import os
+import site
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class BlasStatus:
+    """Which BLAS serves MLX's CPU matmuls.
+
+    Attributes:
+        name: "mkl", "reference" or "platform" (not Linux x86-64: nothing to replace).
+        reason: One line for people: why it is this one.
+    """
+
+    name: str
+    reason: str
+
+
+@cache
+def prepare() -> BlasStatus:
+    """Put MKL in front of MLX's reference BLAS where that is possible; called once, when `mlx_mixer` is imported.
+
+    Setting `MLX_MIXER_BLAS=reference` leaves MLX as shipped, which benchmarks use for comparison.
+
+    Returns:
+        What was done and why. Never raises: without MKL everything works, more slowly.
+    """
+    # os.uname and not the platform module, which costs more to import than all of this.
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        return BlasStatus("platform", "MLX brings a tuned BLAS on this system")
+    if os.environ.get("MLX_MIXER_BLAS") == "reference":
+        return BlasStatus("reference", "MLX_MIXER_BLAS=reference is set")
+    if "mlx.core" in sys.modules:
+        return BlasStatus("reference", "mlx was imported before mlx_mixer, too late to replace its BLAS")
+    # MLX was compiled against the interface with 32-bit integers.
+    os.environ.setdefault("MKL_INTERFACE_LAYER", "LP64")
+    library = _find_mkl()
+    if library is None:
+        return BlasStatus("reference", "libmkl_rt was not found; `pip install mkl` makes matmuls about 30x faster")
+    try:
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        return BlasStatus("reference", f"libmkl_rt could not be loaded: {error}")
+    return BlasStatus("mkl", f"{library.name} answers MLX's matmuls")
+
+
+def _find_mkl() -> Path | None:
+    # The wheel puts its libraries into the environment's lib folder, beside site-packages' parent.
+    folders = [Path(sys.prefix) / "lib", Path(site.getuserbase()) / "lib"]
+    return next((path for folder in folders for path in sorted(folder.glob("libmkl_rt.so*"))), None)
