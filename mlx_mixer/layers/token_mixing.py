@@ -46,9 +46,7 @@ class FlatTokenMixing(nn.Module):
 
     def __init__(self, context_length: int, kernel_size: int = 1) -> None:
         super().__init__()
-        self.weight = _triangular_init(
-            (kernel_size, context_length, context_length), fan_in=kernel_size * context_length
-        )
+        self.weight = _triangular_init((kernel_size, context_length, context_length))
         self.bias = mx.zeros((context_length,))
 
     def __call__(self, x: mx.array, cache: MixerCache | None = None) -> mx.array:

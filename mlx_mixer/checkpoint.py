@@ -1,0 +1,188 @@
+"""A model folder on disk and the model it describes.
+
+A folder holds `config.json`, `model.safetensors` (or shards with `model.safetensors.index.json`), `tokenizer.json` with
+`tokenizer_config.json`, and sometimes the SentencePiece `tokenizer.model` it was made from.
+"""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.errors import CheckpointError, ConfigError, ModelNotFoundError, UnsupportedModelError
+from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.paths import default_paths
+
+if TYPE_CHECKING:
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+TOKENIZER_NAME = "tokenizer.json"
+MAX_CONFIG_BYTES = 1 << 20
+
+
+def default_model_path() -> Path:
+    """Folder of the bundled model."""
+    return Path(str(files("mlx_mixer") / "default_model" / "checkpoint"))
+
+
+def resolve_model(name: str | Path | None) -> Path:
+    """Folder that a user means.
+
+    Args:
+        name: A folder, the name of a model below the models folder of `mlx_mixer.paths`, or `None` or "default" for
+            the bundled model.
+
+    Raises:
+        ModelNotFoundError: If there is no such folder, or it holds no `config.json`.
+    """
+    if name is None or str(name) == "default":
+        return default_model_path()
+    candidates = (Path(name).expanduser(), default_paths().models / name)
+    for folder in candidates:
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    if candidates[0].is_dir():
+        raise ModelNotFoundError(
+            f"{name} holds no {CONFIG_NAME}; make a model folder of it with: mlx-mixer convert {name} --out DIR"
+        )
+    raise ModelNotFoundError(f"no model at {candidates[0]} or {candidates[1]}; see: mlx-mixer models list")
+
+
+def load_config(path: str | Path) -> LanguageMixerConfig:
+    """Read the config of a model folder.
+
+    Raises:
+        ModelNotFoundError: If there is no such model.
+        UnsupportedModelError: If it is a model of another kind.
+        CheckpointError: If `config.json` cannot be read or is wrong.
+    """
+    file = resolve_model(path) / CONFIG_NAME
+    try:
+        with file.open("rb") as stream:
+            values = json.loads(stream.read(MAX_CONFIG_BYTES))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{file} holds {type(values).__name__}, not a table of settings")
+    if values.get("model_type") != LanguageMixerConfig.model_type:
+        raise UnsupportedModelError(
+            f"{file} describes a model of type {values.get('model_type')!r}; this version runs {LanguageMixerConfig.model_type!r}"
+        )
+    try:
+        return LanguageMixerConfig.from_dict(values)
+    except ConfigError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def load_model(path: str | Path) -> LanguageMixer:
+    """Load the model of a folder, evaluated and ready.
+
+    On a CPU half-precision weights are held in float32, because MLX's half-precision matmul is slow there.
+
+    Args:
+        path: See `resolve_model`.
+
+    Raises:
+        ModelNotFoundError: If there is no such model.
+        UnsupportedModelError: If it is a model of another kind.
+        CheckpointError: If the folder is damaged or its parts do not fit together.
+    """
+    config = load_config(path)
+    folder = resolve_model(path)
+    weights: dict[str, mx.array] = {}
+    for file in _weight_files(folder):
+        weights.update(_load_arrays(file))
+    if mx.default_device() == mx.cpu:
+        weights = {name: array.astype(mx.float32) for name, array in weights.items()}
+    model = LanguageMixer(config)
+    try:
+        model.load_weights(list(weights.items()), strict=True)
+    except ValueError as error:
+        raise CheckpointError(f"the weights in {folder} do not fit its {CONFIG_NAME}: {_one_line(error)}") from error
+    mx.eval(model.parameters())
+    return model
+
+
+def load_tokenizer(path: str | Path) -> "TokenizerWrapper":
+    """Load the tokenizer of a model folder as mlx-lm wraps it, with its streaming detokenizer.
+
+    Raises:
+        ModelNotFoundError: If the folder holds no `tokenizer.json`.
+    """
+    # mlx-lm takes over a second to import (transformers); models are loaded without it where words are not needed.
+    from mlx_lm.tokenizer_utils import load as load_wrapped
+
+    folder = tokenizer_file(path).parent
+    eos = load_config(path).eos_token_id
+    return load_wrapped(folder, eos_token_ids=None if eos is None else [eos])
+
+
+def tokenizer_file(path: str | Path) -> Path:
+    """The `tokenizer.json` of a model folder.
+
+    Raises:
+        ModelNotFoundError: If there is none.
+    """
+    file = resolve_model(path) / TOKENIZER_NAME
+    if not file.is_file():
+        raise ModelNotFoundError(
+            f"{file.parent} holds no {TOKENIZER_NAME}; convert the model again with --tokenizer FILE"
+        )
+    return file
+
+
+def load(path: str | Path) -> "tuple[LanguageMixer, TokenizerWrapper]":
+    """Load a model and its tokenizer from a folder; see `load_model` and `load_tokenizer`."""
+    return load_model(path), load_tokenizer(path)
+
+
+def save_model(folder: Path, model: LanguageMixer, *, config: LanguageMixerConfig | None = None) -> None:
+    """Write `config.json` and `model.safetensors` into an existing folder (`mlx_mixer.atomic` makes one appear whole).
+
+    Args:
+        folder: Where to write.
+        model: Its parameters are written in their dtype.
+        config: Written instead of the model's own, to add what training learned about it.
+    """
+    write_checkpoint(folder, dict(tree_flatten(model.parameters())), config or model.config)
+
+
+def write_checkpoint(folder: Path, weights: dict[str, mx.array], config: LanguageMixerConfig) -> None:
+    """Write named arrays and a config as a model folder's two main files."""
+    mx.save_safetensors(str(folder / WEIGHTS_NAME), weights, metadata={"format": "mlx"})
+    (folder / CONFIG_NAME).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / WEIGHTS_NAME).is_file():
+        return [folder / WEIGHTS_NAME]
+    index = folder / INDEX_NAME
+    if not index.is_file():
+        raise CheckpointError(f"{folder} holds neither {WEIGHTS_NAME} nor {INDEX_NAME}")
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{index} cannot be read: {error!r}") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise CheckpointError(f"{index} names {name!r}, which is not a .safetensors file beside it")
+    return [folder / name for name in sorted(names)]
+
+
+def _load_arrays(file: Path) -> dict[str, mx.array]:
+    try:
+        loaded: Any = mx.load(str(file))  # declared as one of several containers; a .safetensors file gives a dict
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read: {_one_line(error)}") from error
+    return dict(loaded)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

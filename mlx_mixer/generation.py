@@ -1,0 +1,71 @@
+"""Token ids in, token ids out: prefill, decode, and what happens when the window is full."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from mlx_mixer.models.language import LanguageMixer
+
+Sampler = Callable[[mx.array], mx.array]
+LogitsProcessor = Callable[[mx.array, mx.array], mx.array]
+
+
+@dataclass(frozen=True)
+class TokenStep:
+    """One new token.
+
+    Attributes:
+        token_id: The token chosen.
+        window_used: Positions in use, this token included.
+        window_slides: How often the window has slid so far.
+    """
+
+    token_id: int
+    window_used: int
+    window_slides: int
+
+
+def generate_tokens(
+    model: LanguageMixer,
+    prompt_ids: Sequence[int],
+    *,
+    sampler: Sampler,
+    logits_processors: Sequence[LogitsProcessor] = (),
+) -> Iterator[TokenStep]:
+    """Continue a prompt, one token at a time, until the caller stops asking.
+
+    The mixing matrices cover `context_length` positions and no more. When they are used up the window slides: the
+    most recent three quarters are prefilled again at its start and decoding goes on. Everything before the slide is
+    what an endless window had given.
+
+    Args:
+        model: A causal model.
+        prompt_ids: At least one token id. Of a prompt that leaves no free position only the recent part is read,
+            which counts as a slide.
+        sampler: Takes ``(1, V)`` log-probabilities to a ``(1,)`` token id, as those of mlx-lm do.
+        logits_processors: Functions of all ids so far ``(n,)`` and the ``(1, V)`` logits, as those of mlx-lm are.
+
+    Yields:
+        A `TokenStep` for every new token.
+    """
+    limit = model.config.context_length
+    kept = max(1, limit - limit // 4)
+    window, slides = (list(prompt_ids), 0) if len(prompt_ids) < limit else (list(prompt_ids[-kept:]), 1)
+    history = mx.array(list(prompt_ids))
+    cache = model.make_cache()
+    pending = window
+    while True:
+        logits = model.logits(model.hidden_states(mx.array([pending]), cache)[:, -1]).astype(mx.float32)
+        for processor in logits_processors:
+            logits = processor(history, logits)
+        token = sampler(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
+        history = mx.concatenate([history, token])
+        pending = token.tolist()
+        window.append(pending[0])
+        yield TokenStep(pending[0], len(window), slides)
+        if len(window) >= limit:
+            window = window[-kept:]
+            slides += 1
+            cache = model.make_cache()
+            pending = window
