@@ -1,0 +1,33 @@
+"""Foreign checkpoints become model folders here; only this room knows upstream key names.
+
+Public names are loaded when they are first used: the tokenizer part does not need MLX, the rest does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convert.convert import ConversionReport as ConversionReport
+    from convert.convert import convert_checkpoint as convert_checkpoint
+    from convert.sentencepiece_json import sentencepiece_to_tokenizer_json as sentencepiece_to_tokenizer_json
+    from convert.sentencepiece_json import sentencepiece_tokenizer_config as sentencepiece_tokenizer_config
+
+_HOMES = {
+    "ConversionReport": "convert.convert",
+    "convert_checkpoint": "convert.convert",
+    "sentencepiece_to_tokenizer_json": "convert.sentencepiece_json",
+    "sentencepiece_tokenizer_config": "convert.sentencepiece_json",
+}
+
+__all__ = [
+    "ConversionReport",
+    "convert_checkpoint",
+    "sentencepiece_to_tokenizer_json",
+    "sentencepiece_tokenizer_config",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
