@@ -43,14 +43,14 @@ def resolve_model(name: str | Path | None) -> Path:
         ModelNotFoundError: If there is no such folder, or it holds no `config.json`.
     """
     if name is None or str(name) == "default":
-        return default_model_path()
+        name = default_model_path()
     candidates = (Path(name).expanduser(), default_paths().models / name)
     for folder in candidates:
         if (folder / CONFIG_NAME).is_file():
             return folder
     if candidates[0].is_dir():
         raise ModelNotFoundError(
-            f"{name} holds no {CONFIG_NAME}; make a model folder of it with: mlx-mixer convert {name} --out DIR"
+            f"{name} holds no {CONFIG_NAME}; make a model of it: mlx-mixer convert {name} --out DIR"
         )
     raise ModelNotFoundError(f"no model at {candidates[0]} or {candidates[1]}; see: mlx-mixer models list")
 
@@ -73,7 +73,8 @@ def load_config(path: str | Path) -> LanguageMixerConfig:
         raise CheckpointError(f"{file} holds {type(values).__name__}, not a table of settings")
     if values.get("model_type") != LanguageMixerConfig.model_type:
         raise UnsupportedModelError(
-            f"{file} describes a model of type {values.get('model_type')!r}; this version runs {LanguageMixerConfig.model_type!r}"
+            f"{file} describes a model of type {values.get('model_type')!r}; "
+            f"this version runs {LanguageMixerConfig.model_type!r}"
         )
     try:
         return LanguageMixerConfig.from_dict(values)

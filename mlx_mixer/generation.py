@@ -61,9 +61,10 @@ def generate_tokens(
             logits = processor(history, logits)
         token = sampler(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
         history = mx.concatenate([history, token])
-        pending = token.tolist()
-        window.append(pending[0])
-        yield TokenStep(pending[0], len(window), slides)
+        token_id = int(token.item())  # type: ignore[arg-type]  # declared as any number; a token id is whole
+        pending = [token_id]
+        window.append(token_id)
+        yield TokenStep(token_id, len(window), slides)
         if len(window) >= limit:
             window = window[-kept:]
             slides += 1
