@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
+# Enough of the prompt to hold a whole word and a whole character.
+PROMPT_TAIL = 16
+
 register_with_mlx_lm(mlx_lm.models.cache)
 
 
@@ -86,27 +89,22 @@ def stream_generate(
         ),
         logits_processors=_logits_processors(settings),
     )
-    detokenizer = tokenizer.detokenizer
-    detokenizer.reset()
+    words = _Continuation(tokenizer, [] if prompt == "" else ids)
     chunk = GenerationChunk("", None, len(ids), 0, 0.0, len(ids), model.config.context_length, 0)
     started = time.perf_counter()
     while chunk.finish_reason is None:
         if is_cancelled is not None and is_cancelled():
-            detokenizer.finalize()
-            yield replace(chunk, text=detokenizer.last_segment, token_id=None, finish_reason="cancelled")
+            yield replace(chunk, text=words.finish(), token_id=None, finish_reason="cancelled")
             return
         step = next(steps)
         if chunk.generation_tokens == 0:
             started = time.perf_counter()
         count = chunk.generation_tokens + 1
         reason = _finish_reason(step.token_id, count, model, tokenizer, settings)
-        if reason != "stop":
-            detokenizer.add_token(step.token_id)
-        if reason is not None:
-            detokenizer.finalize()
+        text = "" if reason == "stop" else words.add(step.token_id)
         chunk = replace(
             chunk,
-            text=detokenizer.last_segment,
+            text=text if reason is None else text + words.finish(),
             token_id=step.token_id,
             generation_tokens=count,
             tokens_per_second=(count - 1) / max(time.perf_counter() - started, 1e-9),
@@ -142,6 +140,38 @@ def encode_prompt(model: LanguageMixer, tokenizer: "TokenizerWrapper", prompt: s
             f"token id {bad} is outside the model's vocabulary of {config.vocab_size}; is this its tokenizer?"
         )
     return ids
+
+
+class _Continuation:
+    """Text of new tokens, as it reads after the prompt.
+
+    A detokenizer drops a space at the start of what it sees. It therefore sees a letter and the end of the prompt
+    first, and what it makes of those is left out.
+    """
+
+    def __init__(self, tokenizer: "TokenizerWrapper", prompt_ids: Sequence[int]) -> None:
+        self._detokenizer = tokenizer.detokenizer
+        self._detokenizer.reset()
+        tail = [*tokenizer.encode("a", add_special_tokens=False), *prompt_ids[-PROMPT_TAIL:]] if prompt_ids else []
+        for token in tail:
+            self._detokenizer.add_token(token)
+        # A last space or an incomplete character is still held back and will come with the first new token.
+        held_back = len(tokenizer.decode(tail)) - len(self._detokenizer.last_segment) if tail else 0
+        self._skipped = max(0, held_back)
+
+    def add(self, token_id: int) -> str:
+        self._detokenizer.add_token(token_id)
+        return self._new_text()
+
+    def finish(self) -> str:
+        self._detokenizer.finalize()
+        return self._new_text()
+
+    def _new_text(self) -> str:
+        text: str = self._detokenizer.last_segment
+        new = text[self._skipped :]
+        self._skipped -= min(self._skipped, len(text))
+        return new
 
 
 def _finish_reason(

@@ -1,0 +1,81 @@
+"""An invalid config cannot exist, and every refusal says what to do."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_mixer.config import LanguageMixerConfig, Provenance
+from mlx_mixer.errors import ConfigError, MixerError
+from tests.tiny import FORMS, tiny_config
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_config_survives_being_written(form: str) -> None:
+    provenance = Provenance(
+        source="run/checkpoint-10", family="flat", sha256={"model.safetensors": "00"}, hints={"a": 1}
+    )
+    config = tiny_config(**FORMS[form], padding_side="left", pad_token_id=1, temperature=0.02, provenance=provenance)
+    assert LanguageMixerConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_size": 0}, "vocab_size is 0"),
+        ({"hidden_size": 2.5}, "hidden_size is 2.5"),
+        ({"num_layers": True}, "num_layers is True"),
+        ({"context_length": 1 << 40}, "context_length is 1099511627776"),
+        ({"token_mixing": "attention"}, "must be one of flat, expanded, headed, projected"),
+        ({"kernel_size": 3, "token_mixing": "expanded"}, "has no kernel"),
+        ({"num_heads": 2}, "has no heads"),
+        ({"num_heads": 3, "token_mixing": "headed"}, "does not divide into 3 heads"),
+        ({"token_expansion": 2.0}, "belong to 'expanded' token mixing"),
+        ({"token_expansion": float("inf"), "token_mixing": "expanded"}, "must be a number above 0"),
+        ({"eos_token_id": 64}, "eos_token_id is 64; it must be a whole number from 0 to 63"),
+        ({"embedding_position": -25}, "embedding_position is -25"),
+        ({"norm_eps": 0}, "norm_eps is 0"),
+        ({"vocab_size": 1 << 20, "hidden_size": 1 << 20, "num_layers": 1}, "parameters; at most"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tiny_config(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_names_the_nearest_one() -> None:
+    with pytest.raises(
+        ConfigError, match=r"unknown key 'contex_length' in config\.json; did you mean 'context_length'"
+    ):
+        LanguageMixerConfig.from_dict({**tiny_config().to_dict(), "contex_length": 3})
+
+
+def test_missing_keys_are_all_named() -> None:
+    with pytest.raises(ConfigError, match="lacks hidden_size, num_layers"):
+        LanguageMixerConfig.from_dict({"vocab_size": 3, "context_length": 3, "intermediate_size": 3})
+
+
+def test_another_model_type_is_refused() -> None:
+    with pytest.raises(ConfigError, match="model_type is 'llama'"):
+        LanguageMixerConfig.from_dict({"model_type": "llama"})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*tiny_config().to_dict(), "provenance", "temperature", "pad_token_id"]), json_values
+    )
+)
+def test_whatever_json_holds_gives_a_config_or_one_clear_error(values: dict[str, Any]) -> None:
+    with suppress(MixerError):
+        assert LanguageMixerConfig.from_dict({**tiny_config().to_dict(), **values}).num_parameters > 0

@@ -1,0 +1,138 @@
+"""Embeddings against one text at a time, without batches."""
+
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mlx_mixer.checkpoint import load_model
+from mlx_mixer.embedding import Embedder, load_embedder
+from mlx_mixer.errors import CheckpointError, ModelNotFoundError
+from tests.tiny import byte_tokenizer, tiny_model_folder
+
+TEXTS = [
+    "short",
+    "",
+    "a text of some length",
+    "x",
+    "one that is longer than the window of twenty-four tokens",
+    "mid size ok",
+]
+
+
+def normalise(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return vector / np.linalg.norm(vector)
+
+
+def embedder(folder: Path, **changes: Any) -> Embedder:
+    return load_embedder(tiny_model_folder(folder, **changes))
+
+
+def ids_of(text: str) -> list[int]:
+    return list(byte_tokenizer().encode(text).ids)
+
+
+def test_token_weighted_pooling_follows_its_equation(tmp_path: Path) -> None:
+    vectors = embedder(tmp_path, pooling="token_weighted").embed(TEXTS)
+    model = load_model(tmp_path)
+    weight = np.array(model.pooling.token_weight, np.float64)
+    gate = np.array(model.pooling.layer_gate, np.float64)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        ids = ids_of(text)
+        total = np.zeros(16)
+        for start in range(0, len(ids), 24):
+            window = ids[start : start + 24]
+            states = [np.array(state, np.float64)[0] for state in model.residual_states(mx.array([window]))]
+            mixed = gate[0] * states[0] + sum(gate[i] * (states[i] - states[i - 1]) for i in range(1, len(states)))
+            total += sum(np.log1p(np.exp(weight[token])) * row for token, row in zip(window, mixed, strict=True))
+        expected = normalise(total) if ids else total
+        np.testing.assert_allclose(vector, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mean_pooling_averages_every_window(tmp_path: Path) -> None:
+    vectors = embedder(tmp_path, pooling="mean").embed(TEXTS)
+    model = load_model(tmp_path)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        ids = ids_of(text)
+        if not ids:
+            continue
+        windows = [ids[start : start + 24] for start in range(0, len(ids), 24)]
+        total = sum(np.array(model.hidden_states(mx.array([window])), np.float64)[0].sum(axis=0) for window in windows)
+        np.testing.assert_allclose(vector, normalise(np.asarray(total)), rtol=1e-4, atol=1e-5)
+
+
+def test_left_padded_models_see_a_text_at_the_end_of_the_window(tmp_path: Path) -> None:
+    vectors = embedder(tmp_path, padding_side="left", pad_token_id=256).embed(TEXTS)
+    model = load_model(tmp_path)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        ids = ids_of(text)[:24]
+        if not ids:
+            assert not vector.any()
+            continue
+        window = [256] * (24 - len(ids)) + ids
+        expected = np.array(model.hidden_states(mx.array([window])), np.float64)[0, 22]
+        np.testing.assert_allclose(vector, normalise(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("position", "side"), [(-1, "right"), (-2, "right"), (-1, None), (3, "right")])
+def test_right_padded_models_take_a_position_of_the_real_tokens(
+    tmp_path: Path, position: int, side: str | None
+) -> None:
+    vectors = embedder(tmp_path, padding_side=side, embedding_position=position).embed(TEXTS)
+    model = load_model(tmp_path)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        ids = ids_of(text)[:24]
+        if not ids:
+            continue
+        index = max(0, len(ids) + position) if position < 0 else min(position, len(ids) - 1)
+        expected = np.array(model.hidden_states(mx.array([ids])), np.float64)[0, index]
+        np.testing.assert_allclose(vector, normalise(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_company_in_a_batch_changes_nothing(tmp_path: Path) -> None:
+    model = embedder(tmp_path, pooling="token_weighted")
+    together = model.embed(TEXTS * 40)
+    alone = np.concatenate([model.embed([text]) for text in TEXTS])
+    np.testing.assert_allclose(together[: len(TEXTS)], alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(together[-len(TEXTS) :], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_have_length_one_and_no_text_has_none(tmp_path: Path) -> None:
+    vectors = embedder(tmp_path).embed(TEXTS)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(TEXTS), 16)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1, 1, 1, 1], rtol=1e-5)
+    assert embedder(tmp_path).embed([]).shape == (0, 16)
+
+
+def test_tokens_are_counted_without_the_model(tmp_path: Path) -> None:
+    assert embedder(tmp_path).count_tokens(["abc", "", "ü"]) == [3, 0, 2]
+
+
+def test_lone_surrogates_of_a_file_name_do_no_harm(tmp_path: Path) -> None:
+    assert np.isfinite(embedder(tmp_path).embed(["caf\udce9"])).all()
+
+
+def test_the_fingerprint_follows_weights_and_pooling(tmp_path: Path) -> None:
+    first = embedder(tmp_path / "a").fingerprint
+    assert first == embedder(tmp_path / "b").fingerprint
+    assert first != embedder(tmp_path / "c", seed=1).fingerprint
+    assert first != embedder(tmp_path / "d", embedding_position=-2).fingerprint
+
+
+def test_a_left_padded_model_without_a_pad_token_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no pad_token_id"):
+        embedder(tmp_path, padding_side="left").embed(["a"])
+
+
+def test_a_missing_or_broken_tokenizer_is_named(tmp_path: Path) -> None:
+    folder = tiny_model_folder(tmp_path)
+    (folder / "tokenizer.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be read"):
+        load_embedder(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"holds no tokenizer\.json"):
+        load_embedder(folder)

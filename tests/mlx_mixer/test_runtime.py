@@ -1,0 +1,68 @@
+"""What happens before MLX is imported, seen from fresh processes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+on_linux_x86 = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64", reason="only MLX's Linux x86-64 wheel has the slow BLAS"
+)
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return done.stdout.strip()
+
+
+STATUS = "import mlx_mixer; print(mlx_mixer.runtime.prepare().name)"
+# Which library answers MLX's matmul: the first in the process that defines the symbol globally.
+OWNER = """
+import ctypes, mlx_mixer, mlx.core as mx
+class Info(ctypes.Structure):
+    _fields_ = [("file", ctypes.c_char_p), *((name, ctypes.c_void_p) for name in ("base", "name", "at"))]
+info = Info()
+symbol = ctypes.cast(ctypes.CDLL(None).cblas_sgemm, ctypes.c_void_p)
+ctypes.CDLL(None).dladdr(symbol, ctypes.byref(info))
+mx.eval(mx.ones((64, 64)) @ mx.ones((64, 64)))
+print(info.file.decode())
+"""
+
+
+@on_linux_x86
+def test_mkl_answers_the_matmuls_of_mlx() -> None:
+    assert python(STATUS) == "mkl"
+    assert "libmkl_rt" in python(OWNER)
+
+
+@on_linux_x86
+def test_the_blas_as_shipped_can_be_asked_for() -> None:
+    assert python(STATUS, MLX_MIXER_BLAS="reference") == "reference"
+
+
+@on_linux_x86
+def test_importing_mlx_first_is_noticed() -> None:
+    assert python("import mlx.core, mlx_mixer; print(mlx_mixer.runtime.prepare().reason)").startswith(
+        "mlx was imported"
+    )
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = ("mlx", "mlx_lm", "transformers", "textual", "numpy", "sqlite_utils", "click")
+    code = f"import sys, mlx_mixer; print([name for name in {heavy} if name in sys.modules])"
+    assert python(code) == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    code = "import mlx_mixer; print(all(getattr(mlx_mixer, name) for name in mlx_mixer.__all__))"
+    assert python(code) == "True"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    import mlx_mixer
+
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        mlx_mixer.nonsense  # noqa: B018  # reading it is the test
