@@ -5,6 +5,9 @@ A folder holds `config.json`, `model.safetensors` (or shards with `model.safeten
 """
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +125,8 @@ def load_tokenizer(path: str | Path) -> "TokenizerWrapper":
 
     folder = tokenizer_file(path).parent
     eos = load_config(path).eos_token_id
-    return load_wrapped(folder, eos_token_ids=None if eos is None else [eos])
+    with _quiet_transformers():
+        return load_wrapped(folder, eos_token_ids=None if eos is None else [eos])
 
 
 def tokenizer_file(path: str | Path) -> Path:
@@ -159,6 +163,18 @@ def write_checkpoint(folder: Path, weights: dict[str, mx.array], config: Languag
     """Write named arrays and a config as a model folder's two main files."""
     mx.save_safetensors(str(folder / WEIGHTS_NAME), weights, metadata={"format": "mlx"})
     (folder / CONFIG_NAME).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    # It reads our config.json on its way to the tokenizer and warns that it does not know the model type.
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _weight_files(folder: Path) -> list[Path]:
