@@ -1,0 +1,121 @@
+"""`mlx-mixer docs`: what is in the library."""
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlx_mixer.cli.library import ProgressLine, open_library
+from mlx_mixer.cli.output import human_bytes, narrate, print_json
+from mlx_mixer.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from mlx_mixer.documents.events import AddReport
+
+_REASONS_SHOWN = 6
+
+
+@click.group()
+def docs() -> None:
+    """Add your files to the library and see what is in it."""
+
+
+@docs.command()
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option("--words-only", is_flag=True, help="Do not embed now; a later `docs add` will.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every file that was left out, with the reason.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def add(context: click.Context, paths: tuple[str, ...], words_only: bool, verbose: bool, as_json: bool) -> None:
+    """Bring files and folders into the library, or up to date there.
+
+    Without a path, looks again through everything that was added before. Files that did not change are not read.
+    Ctrl+C stops; what was done is kept, and the next `docs add` goes on from there.
+    """
+    line = ProgressLine()
+    with open_library(words_only=words_only) as library:
+        try:
+            report = library.add(paths, progress=line) if paths else library.refresh(progress=line)
+        finally:
+            line.clear()
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print_report(report, verbose=verbose)
+    for note in report.failed:
+        narrate(f"not read: {safe_line(note.path)}: {note.reason}")
+    context.exit(1 if report.failed else 0)
+
+
+@docs.command("list")
+@click.option("--left-out", is_flag=True, help="List what is not in the library instead, with the reasons.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_documents(left_out: bool, as_json: bool) -> None:
+    """List the documents in the library."""
+    with open_library(words_only=True) as library:
+        if left_out:
+            rows: list[Any] = library.left_out()
+        else:
+            rows = library.documents()
+    if as_json:
+        print_json({"left_out" if left_out else "documents": [asdict(row) for row in rows]})
+        return
+    for row in rows:
+        detail = row.reason if left_out else f"{row.chunks} passages, {human_bytes(row.size)}"
+        click.echo(f"{safe_line(row.path)}  ({safe_line(detail)})")
+    if not rows and not left_out:
+        narrate("the library is empty; add files with: mlx-mixer docs add PATH")
+
+
+@docs.command("rm")
+@click.argument("paths", nargs=-1, required=True, type=click.Path())
+def remove(paths: tuple[str, ...]) -> None:
+    """Forget files or folders and everything read from them; the files themselves stay.
+
+    Adding the folder they lie in brings them back.
+    """
+    removed = 0
+    with open_library(words_only=True) as library:
+        for path in paths:
+            removed += library.remove(path)
+    click.echo(f"removed {removed} document{'' if removed == 1 else 's'} from the library")
+
+
+@docs.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(as_json: bool) -> None:
+    """Show how much is in the library and what is still to be done."""
+    with open_library() as library:
+        state = library.status()
+    if as_json:
+        print_json(asdict(state))
+        return
+    click.echo(f"library    {safe_line(state.path)} ({human_bytes(state.size)}, schema {state.schema})")
+    for root in state.roots:
+        click.echo(f"added      {safe_line(root)}")
+    click.echo(f"documents  {state.documents} in {state.chunks} passages")
+    done = 100.0 if not state.chunks else 100.0 * (state.chunks - state.pending) / state.chunks
+    click.echo(f"meaning    {done:.0f} %" + (f", {state.pending} passages to go" if state.pending else ""))
+    click.echo(f"left out   {state.skipped} on purpose, {state.failed} unreadable (docs list --left-out)")
+
+
+def _print_report(report: "AddReport", *, verbose: bool) -> None:
+    counts = {
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "renamed": report.renamed,
+        "removed": report.removed,
+        "left out": len(report.skipped),
+        "failed": len(report.failed),
+    }
+    click.echo(", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to do")
+    if report.embedded or report.reused:
+        click.echo(f"{report.embedded} passages embedded, {report.reused} known already")
+    if verbose:
+        for note in report.skipped:
+            click.echo(f"  {safe_line(note.path)}  ({note.reason})")
+    elif report.skipped:
+        reasons = Counter(note.reason for note in report.skipped).most_common(_REASONS_SHOWN)
+        narrate("left out: " + ", ".join(f"{count} {reason}" for reason, count in reasons))

@@ -1,0 +1,66 @@
+"""What the commands over the document library share: opening it, and a line that shows how work goes on."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from mlx_mixer.cli.output import narrate
+from mlx_mixer.errors import MixerError
+from mlx_mixer.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from mlx_mixer.documents.events import Progress
+    from mlx_mixer.documents.library import Library
+
+_STAGES = {"scan": "looking at files", "text": "reading", "meaning": "embedding passages"}
+_REDRAW_SECONDS = 0.1
+_PATH_CHARACTERS = 50
+
+
+@contextmanager
+def open_library(*, words_only: bool = False) -> Iterator["Library"]:
+    """Open the user's library, with the bundled embedder where that can be had."""
+    # The library needs SQLite tools that take a tenth of a second to import; `--help` must not pay for them.
+    from mlx_mixer.documents.library import Library
+
+    with Library() as library:
+        if not words_only:
+            _attach_embedder(library)
+        yield library
+
+
+def _attach_embedder(library: "Library") -> None:
+    try:
+        from mlx_mixer.embedding import load_embedder  # imports MLX
+
+        library.attach(load_embedder())
+    except (MixerError, ImportError, OSError) as error:
+        # Words are worth having without meaning; say so and go on.
+        narrate(f"searching by words only: {error}")
+
+
+class ProgressLine:
+    """Draws `Progress` events over each other on one line of a terminal, and nothing anywhere else."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._drawn_at = 0.0
+        self._stage = ""
+
+    def __call__(self, progress: "Progress") -> None:
+        now = time.monotonic()
+        is_new = progress.stage != self._stage or progress.done == progress.total
+        if not self._is_terminal or (not is_new and now - self._drawn_at < _REDRAW_SECONDS):
+            return
+        self._drawn_at, self._stage = now, progress.stage
+        count = f"{progress.done}" if progress.total is None else f"{progress.done}/{progress.total}"
+        path = safe_line(progress.path)[-_PATH_CHARACTERS:]
+        click.echo(f"\r\x1b[K{_STAGES[progress.stage]}: {count}  {path}", nl=False, err=True)
+
+    def clear(self) -> None:
+        if self._is_terminal and self._stage:
+            click.echo("\r\x1b[K", nl=False, err=True)

@@ -1,0 +1,180 @@
+"""Cut a document into chunks that a reader would call one thing, and that the embedder takes in whole.
+
+Chunk bodies do not overlap and leave nothing out: joined in order they are the document. Sizes are estimated from
+bytes, not counted by a tokenizer, so that the cuts (and with them everything keyed by a chunk's hash) are the same
+whichever model is attached, or none.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mlx_mixer.documents.structure import ReadDocument
+
+# UTF-8 bytes per token of a small SentencePiece vocabulary, leading white space of a line not counted.
+BYTES_PER_TOKEN = 3.5
+
+
+@dataclass(frozen=True)
+class ChunkSizes:
+    """Sizes in estimated tokens.
+
+    Attributes:
+        target: What a chunk should have.
+        maximum: What no chunk exceeds.
+        minimum: A section smaller than this joins its neighbour.
+    """
+
+    target: int = 200
+    maximum: int = 280
+    minimum: int = 40
+
+
+class Chunk(NamedTuple):
+    """``text[start:end]`` of a document; `line` counts from 1."""
+
+    start: int
+    end: int
+    line: int
+    heading: tuple[str, ...]
+
+
+class _Unit(NamedTuple):
+    """A line, or a piece of a long one; cuts fall before units. A higher `strength` is a better place to cut."""
+
+    start: int
+    end: int
+    size: float
+    strength: float
+
+
+class _Span(NamedTuple):
+    start: int
+    end: int
+    size: float
+    heading: tuple[str, ...]
+    heading_size: float  # size of the part the heading comes from
+
+
+def chunk_document(document: ReadDocument, sizes: ChunkSizes | None = None) -> list[Chunk]:
+    """Cut `document`; every chunk lies in one section unless sections are very small.
+
+    Returns:
+        Chunks in order, at least one for a text that is not empty.
+    """
+    sizes = sizes or ChunkSizes()
+    spans: list[_Span] = []
+    ends = [section.start for section in document.sections[1:]] + [len(document.text)]
+    for section, end in zip(document.sections, ends, strict=True):
+        units = list(_units(document, section.start, end, sizes.target / 2))
+        for run in _cut(units, sizes):
+            size = sum(unit.size for unit in run)
+            spans.append(_Span(run[0].start, run[-1].end, size, section.heading, size))
+    chunks, line, position = [], 1, 0
+    for span in _join_small(spans, sizes):
+        line += document.text.count("\n", position, span.start)
+        position = span.start
+        chunks.append(Chunk(span.start, span.end, line, span.heading))
+    return chunks
+
+
+def estimate_tokens(text: str) -> float:
+    return _byte_length(text.strip()) / BYTES_PER_TOKEN
+
+
+def _byte_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def _units(document: ReadDocument, start: int, end: int, largest: float) -> Iterator[_Unit]:
+    """Cut ``text[start:end]`` into lines, and long lines into sentences, words, or characters at worst."""
+    block_starts = [block_start for block_start, _ in document.blocks]
+    after_blank = True
+    while start < end:
+        newline = document.text.find("\n", start, end)
+        line_end = end if newline < 0 else newline + 1
+        line = document.text[start:line_end]
+        block = bisect_right(block_starts, start - 1) - 1
+        whole = block >= 0 and start < document.blocks[block][1]
+        strength = 0.0 if whole else _strength(line, after_blank)
+        for piece in _pieces(line, largest) if len(line) > largest else (line,):
+            yield _Unit(start, start + len(piece), estimate_tokens(piece), strength)
+            start += len(piece)
+            strength = 0.0 if whole else 2.0
+        after_blank = not line.strip()
+
+
+def _strength(line: str, after_blank: bool) -> float:
+    """Rate a cut before this line: best after a blank line and without indentation, never before a blank line."""
+    stripped = line.lstrip()
+    if not stripped:
+        return 0.1
+    indentation = min(len(line) - len(stripped), 16)
+    return (20.0 if after_blank else 1.0) + (16 - indentation) / 4
+
+
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"')\]]*\s+|[。！？]")
+_SPACE = re.compile(r"\s+")
+
+
+def _pieces(line: str, largest: float) -> Iterator[str]:
+    """Cut a line into pieces of at most `largest` tokens, at the last good place before that."""
+    limit = int(largest * BYTES_PER_TOKEN)
+    while _byte_length(line) > limit:
+        head = line[:limit]
+        # `limit` characters may be more bytes than that: shorten by the bytes per character seen.
+        head = line[: max(1, limit * len(head) // _byte_length(head))]
+        ends = [match.end() for match in _SENTENCE_END.finditer(head, len(head) // 3)]
+        ends = ends or [match.end() for match in _SPACE.finditer(head, len(head) // 3)]
+        cut = ends[-1] if ends else len(head)
+        yield line[:cut]
+        line = line[cut:]
+    if line:
+        yield line
+
+
+def _cut(units: list[_Unit], sizes: ChunkSizes) -> Iterator[list[_Unit]]:
+    """Cut one section's units into runs near the target size, at the strongest places."""
+    remaining = sum(unit.size for unit in units)
+    first = 0
+    while remaining > sizes.maximum:
+        size, best, best_value = 0.0, first + 1, -1.0
+        for index in range(first, len(units)):
+            if size >= sizes.target / 2:
+                distance = (sizes.target - size) / sizes.target
+                value = units[index].strength * (1 - 0.7 * distance * distance) - abs(distance) * 1e-3
+                if value > best_value:
+                    best, best_value = index, value
+            size += units[index].size
+            if size > sizes.maximum:
+                break
+        yield units[first:best]
+        remaining -= sum(unit.size for unit in units[first:best])
+        first = best
+    if units[first:]:
+        yield units[first:]
+
+
+def _join_small(spans: list[_Span], sizes: ChunkSizes) -> list[_Span]:
+    """Join spans below the minimum with the one after them, or before where nothing comes after."""
+    joined: list[_Span] = []
+    for span in spans:
+        last = joined[-1] if joined else None
+        if (
+            last
+            and last.size + span.size <= sizes.target
+            and (last.size < sizes.minimum or span.size < sizes.minimum / 4)
+        ):
+            joined[-1] = _join(last, span)
+        else:
+            joined.append(span)
+    if len(joined) > 1 and joined[-1].size < sizes.minimum and joined[-2].size + joined[-1].size <= sizes.maximum:
+        joined[-2:] = [_join(joined[-2], joined[-1])]
+    return joined
+
+
+def _join(first: _Span, second: _Span) -> _Span:
+    larger = first if first.heading_size > second.heading_size else second
+    return _Span(first.start, second.end, first.size + second.size, larger.heading, larger.heading_size)

@@ -1,0 +1,222 @@
+"""The library: the one door to a user's documents."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mlx_mixer.documents import meaning, store
+from mlx_mixer.documents.catalogue import (
+    ChunkRow,
+    DocumentRow,
+    LibraryStatus,
+    chunk_row,
+    document_rows,
+    left_out,
+    library_status,
+)
+from mlx_mixer.documents.database import ThreadConnections
+from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
+from mlx_mixer.documents.indexing import TextStage
+from mlx_mixer.documents.lock import writer_lock
+from mlx_mixer.documents.query import parse_query
+from mlx_mixer.documents.search import SearchResult, search
+from mlx_mixer.documents.transactions import write_transaction
+from mlx_mixer.documents.vectors import TextEmbedder, VectorIndex
+from mlx_mixer.errors import LibraryError
+from mlx_mixer.paths import default_paths
+
+AnyPath = str | bytes | os.PathLike[str]
+
+
+def _no_progress(_: Progress) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
+class Library:
+    """Documents in one SQLite file, searchable by words and, where an embedder is attached, by meaning.
+
+    May be used from several threads; each gets its own connection. One writer at a time, across processes; reading
+    goes on meanwhile.
+
+    Args:
+        path: The file, created if missing; the user's own library by default.
+        embedder: What turns text into vectors; None searches by words until one is attached.
+
+    Raises:
+        LibraryError: If the file is not a library, or was written by a newer version.
+    """
+
+    def __init__(self, path: Path | None = None, *, embedder: TextEmbedder | None = None) -> None:
+        self.path = Path(path) if path is not None else default_paths().library
+        self._connections = ThreadConnections(self.path)
+        self._embedder: TextEmbedder | None = None
+        self._index: VectorIndex | None = None
+        if embedder is not None:
+            self.attach(embedder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        self._connections.close()
+
+    def attach(self, embedder: TextEmbedder) -> None:
+        """Search by meaning from now on; vectors of an earlier embedder stay in the file."""
+        index = VectorIndex(embedder.fingerprint, embedder.dims)
+        self._embedder, self._index = embedder, index
+
+    def add(
+        self,
+        paths: Iterable[AnyPath],
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> AddReport:
+        """Bring files and folders up to date: first their words, then, with an embedder, their meaning.
+
+        Files that did not change are not opened. What is committed stays, whatever happens after.
+
+        Args:
+            paths: Files and folders; those that were added before are looked through again.
+            progress: Called from this thread as the work goes on.
+            is_cancelled: Asked between files and batches; True stops there.
+
+        Raises:
+            LibraryError: If another process is writing to this library.
+        """
+        tally = Tally()
+        with self._writing():
+            db = self._connections.get()
+            stage = TextStage(db, tally, progress=progress or _no_progress, is_cancelled=is_cancelled or _never)
+            for path in paths:
+                if not tally.cancelled:
+                    self._add_one(stage, tally, os.fsencode(path))
+            with write_transaction(db):
+                store.forget(db, int(time.time()) - store.GRACE_SECONDS)
+            self._embed(tally, progress, is_cancelled)
+        return tally.report()
+
+    def refresh(
+        self,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> AddReport:
+        """`add` everything that was added before, again."""
+        roots = [row[0] for row in self._connections.get().execute("SELECT path FROM roots ORDER BY path")]
+        return self.add(roots, progress=progress, is_cancelled=is_cancelled)
+
+    def embed_pending(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> AddReport:
+        """Embed what has no vector yet, without looking at files.
+
+        Raises:
+            LibraryError: If no embedder is attached, or another process is writing.
+        """
+        if self._embedder is None:
+            raise LibraryError("no embedder is attached to this library")
+        tally = Tally()
+        with self._writing():
+            self._embed(tally, progress, is_cancelled)
+        return tally.report()
+
+    def search(self, query: str, *, limit: int = 10, prefix: bool = False, words_only: bool = False) -> SearchResult:
+        """Find places by what the user typed (see `mlx_mixer.documents.query` for the grammar).
+
+        Args:
+            query: Any text; there are no syntax errors.
+            limit: How many hits at most.
+            prefix: Whether the last word may be unfinished, for search while typing.
+            words_only: Leave meaning out even with an embedder.
+        """
+        embedder = None if words_only else self._embedder
+        return search(
+            self._connections.get(),
+            parse_query(query, prefix=prefix),
+            limit=limit,
+            embedder=embedder,
+            index=self._index if embedder is not None else None,
+        )
+
+    def chunk(self, chunk_id: int, *, query: str = "") -> ChunkRow:
+        """Return a hit's whole passage, with the query's words marked.
+
+        Raises:
+            LibraryError: If it is not in the library any more.
+        """
+        return chunk_row(self._connections.get(), chunk_id, parse_query(query))
+
+    def status(self) -> LibraryStatus:
+        """Count what is in the library."""
+        return library_status(self._connections.get(), self.path, self._fingerprint)
+
+    def documents(self) -> list[DocumentRow]:
+        """List the documents in order of path."""
+        return document_rows(self._connections.get(), self._fingerprint)
+
+    def left_out(self) -> list[FileNote]:
+        """List the files and folders that are not searchable, and why."""
+        return left_out(self._connections.get())
+
+    def remove(self, path: AnyPath) -> int:
+        """Forget a file or folder and everything read from it; return how many documents that were.
+
+        Raises:
+            LibraryError: If another process is writing to this library.
+        """
+        with self._writing():
+            db = self._connections.get()
+            with write_transaction(db):
+                removed = store.remove_path(db, _absolute(os.fsencode(path)))
+            db.execute("PRAGMA incremental_vacuum")
+        return removed
+
+    @property
+    def _fingerprint(self) -> str | None:
+        return self._embedder.fingerprint if self._embedder is not None else None
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writer_lock(self.path)
+
+    def _add_one(self, stage: TextStage, tally: Tally, path: bytes) -> None:
+        absolute = _absolute(path)
+        if os.path.lexists(absolute):
+            stage.run(absolute)
+        else:
+            tally.failed.append(FileNote(os.fsdecode(path), "no such file or folder"))
+
+    def _embed(
+        self, tally: Tally, progress: Callable[[Progress], None] | None, is_cancelled: Callable[[], bool] | None
+    ) -> None:
+        if self._embedder is None or tally.cancelled:
+            return
+        meaning.embed_pending(
+            self._connections.get(),
+            self._embedder,
+            tally,
+            progress=progress or _no_progress,
+            is_cancelled=is_cancelled or _never,
+        )
+
+
+def _absolute(path: bytes) -> bytes:
+    """The real path of what the user named: links in it are followed once, here, and nowhere below it."""
+    return os.path.realpath(path)

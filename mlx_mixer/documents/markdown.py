@@ -1,0 +1,75 @@
+"""Markdown into sections: ATX and setext headings, code fences, YAML front matter. Nothing else is interpreted."""
+
+import re
+
+from mlx_mixer.documents.structure import ReadDocument, Section
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
+_SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
+_LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
+_FRONT_TITLE = re.compile(r"title:[ \t]*(.+?)[ \t]*$", re.IGNORECASE)
+_MAX_HEADING = 120
+
+
+def read_markdown(text: str) -> ReadDocument:
+    """Split at headings; a section's heading is the path of headings above it, its own included."""
+    lines = text.split("\n")
+    first, title = _front_matter(lines)
+    headings, blocks = _headings_and_fences(lines, first)
+    path: list[tuple[int, str]] = []
+    sections = [Section(0)]
+    for start, level, words in headings:
+        path = [entry for entry in path if entry[0] < level] + [(level, words)]
+        section = Section(start, tuple(heading for _, heading in path))
+        sections[-1:] = [section] if start == 0 else [sections[-1], section]
+    if not title:
+        title = next((words for _, level, words in headings if level == 1), "")
+    return ReadDocument(text, title, tuple(sections), tuple(blocks))
+
+
+def _front_matter(lines: list[str]) -> tuple[int, str]:
+    """Return the index of the first line after the front matter, and the title it names."""
+    if lines[0].rstrip() != "---":
+        return 0, ""
+    end = next((i for i, line in enumerate(lines[1:200], 1) if line.rstrip() in ("---", "...")), None)
+    if end is None:
+        return 0, ""
+    matches = (_FRONT_TITLE.match(line) for line in lines[1:end])
+    title = next((match[1].strip("\"' ") for match in matches if match), "")
+    return end + 1, title[:_MAX_HEADING]
+
+
+def _headings_and_fences(lines: list[str], first: int) -> tuple[list[tuple[int, int, str]], list[tuple[int, int]]]:
+    """Find ``(offset, level, words)`` of every heading and ``(start, end)`` of every code fence."""
+    headings: list[tuple[int, int, str]] = []
+    blocks: list[tuple[int, int]] = []
+    fence, fence_start, offset, previous = "", 0, 0, ""
+    for number, line in enumerate(lines):
+        end = offset + len(line) + 1
+        fenced = _FENCE.match(line)
+        if fence:
+            if fenced and fenced[1].startswith(fence) and not line[fenced.end() :].strip():
+                blocks.append((fence_start, end))
+                fence = ""
+            previous = ""
+        elif number < first:
+            pass
+        elif fenced:
+            fence, fence_start, previous = fenced[1], offset, ""
+        elif heading := _ATX.match(line):
+            headings.append((offset, len(heading[1]), _plain(heading[2] or "")))
+            previous = ""
+        elif previous and (underline := _SETEXT.match(line)):
+            headings.append((offset - len(previous) - 1, 1 if underline[1][0] == "=" else 2, _plain(previous)))
+            previous = ""
+        else:
+            # Only a line of plain text can be underlined: not a list item, a quotation, a table row or indented code.
+            previous = line if line.strip() and not re.match(r"    |\t| {0,3}([-*+>|]|\d+[.)])", line) else ""
+        offset = end
+    return headings, blocks
+
+
+def _plain(heading: str) -> str:
+    """Take links and emphasis out of a heading."""
+    return _LINK.sub(r"\1", heading).translate(str.maketrans("", "", "*`"))[:_MAX_HEADING].strip()

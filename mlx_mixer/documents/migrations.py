@@ -1,0 +1,66 @@
+"""Numbered steps from any older schema to the newest, applied together or not at all.
+
+`sqlite_utils.Migrations` would commit each step by itself in a deferred transaction, which fails when several
+processes open a new library at once; here all steps and the version number share one `BEGIN IMMEDIATE`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlite_utils import Database
+
+from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1
+from mlx_mixer.documents.transactions import write_transaction
+from mlx_mixer.errors import LibraryError
+
+Migration = Callable[[Database], None]
+
+
+def create_schema(db: Database) -> None:
+    for statement in SCHEMA_V1:
+        db.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_schema,)
+
+
+def schema_version(db: Database) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check_version(db: Database, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Say whether the schema is the newest one.
+
+    Raises:
+        LibraryError: If the file is not a library, or was written by a newer version of the program.
+    """
+    version = schema_version(db)
+    application_id = int(db.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    if application_id != APPLICATION_ID and (version or tables or application_id):
+        raise LibraryError("this SQLite file is not an mlx-mixer library; choose another file or move it away")
+    if version > len(migrations):
+        raise LibraryError(
+            f"this library has schema version {version}, and this program knows versions up to {len(migrations)}; "
+            "it was left untouched. Update mlx-mixer to open it"
+        )
+    return version == len(migrations)
+
+
+def migrate(db: Database, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the schema to the newest version.
+
+    Args:
+        db: An open library of any known version, or an empty file.
+        migrations: Step ``n`` (counted from 0) leads from version ``n`` to ``n + 1``.
+
+    Raises:
+        LibraryError: As `check_version`.
+    """
+    with write_transaction(db):
+        # Read again inside the transaction: another process may have been first.
+        if check_version(db, migrations):
+            return
+        for step in migrations[schema_version(db) :]:
+            step(db)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(migrations)}")

@@ -1,0 +1,59 @@
+"""Which files and folders are left out by their name alone, and what the user is told about it."""
+
+import os
+import re
+from fnmatch import fnmatchcase
+
+# Folders of tools: copies of other people's text, or caches that change all the time.
+_TOOL_FOLDERS = frozenset({"node_modules", "bower_components", "__pycache__", "site-packages", "__MACOSX"})
+# A file that marks its folder as not worth reading: a Python environment, a cache (https://bford.info/cachedir/).
+FOLDER_MARKS = {b"pyvenv.cfg": "a Python environment", b"CACHEDIR.TAG": "a cache folder"}
+
+_SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store", "keychains"})
+_SECRET_FILES = (
+    ".env", ".env.*", "*.env", ".netrc", "_netrc", ".pgpass", ".npmrc", ".pypirc", ".git-credentials", ".htpasswd",
+    "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdb", "*.kdbx", "*.ppk", "*.ovpn", "*.gpg", "*.pgp",
+    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "credentials", "credentials.json", "secrets.json", "secrets.y*ml",
+)  # fmt: skip
+_PRIVATE_KEY = re.compile(rb"^-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----", re.MULTILINE)
+
+_LATER = ".pdf .docx .odt .epub .pptx .xlsx .ods .odp .doc .rtf .xls .ppt .ipynb .eml .mbox .msg .pages"
+_BINARY = """
+    .png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .heif .ico .icns .psd .raw .cr2 .nef .avif .xcf
+    .mp3 .m4a .aac .flac .ogg .opus .wav .aiff .mp4 .m4v .mov .mkv .avi .webm .wmv .mpg .mpeg
+    .zip .gz .tgz .bz2 .xz .zst .7z .rar .tar .jar .war .whl .egg .deb .rpm .dmg .iso .img .pkg .apk
+    .exe .dll .so .dylib .a .o .obj .lib .class .pyc .pyo .pyd .wasm .bin .dat .pak
+    .sqlite .sqlite3 .db .mdb .parquet .arrow .feather .npy .npz .h5 .hdf5 .pkl .pickle .pt .pth .onnx .safetensors
+    .gguf
+    .ttf .otf .woff .woff2 .eot .model .mo .swp
+"""
+_LATER_SUFFIXES = frozenset(_LATER.split())
+_BINARY_SUFFIXES = frozenset(_BINARY.split())
+
+
+def folder_reason(name: bytes) -> str | None:
+    """Say why a folder with this name is not entered, if so."""
+    text = os.fsdecode(name)
+    if text.lower() in _SECRET_FOLDERS:
+        return "may hold secrets"
+    if text in _TOOL_FOLDERS or text.endswith(".egg-info"):
+        return "a folder of tools"
+    return "hidden" if text.startswith(".") else None
+
+
+def file_reason(name: bytes) -> str | None:
+    """Say why a file with this name is not opened, if so."""
+    text = os.fsdecode(name).lower()
+    if any(fnmatchcase(text, pattern) for pattern in _SECRET_FILES):
+        return "may hold secrets"
+    if text.startswith("."):
+        return "hidden"
+    suffix = os.path.splitext(text)[1]  # noqa: PTH122  (a name, not a path)
+    if suffix in _LATER_SUFFIXES:
+        return f"{suffix} files cannot be read yet"
+    return f"not text ({suffix})" if suffix in _BINARY_SUFFIXES else None
+
+
+def content_reason(data: bytes) -> str | None:
+    """Say why these bytes are not kept, if so: a private key under an innocent name."""
+    return "may hold secrets (a private key)" if _PRIVATE_KEY.search(data, 0, 4096) else None

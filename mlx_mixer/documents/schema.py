@@ -1,0 +1,121 @@
+"""The tables of schema version 1.
+
+Documents are content-addressed: `files` says where bytes lie, `contents` what those bytes are, so a rename, a copy or
+a return to an earlier version costs no reading into the index and no embedding. Chunk bodies do not overlap: joined in
+order they *are* the document, and no second copy of the text is kept.
+
+`contents` and `chunks` are written once and deleted, never updated; that is why one trigger is enough to keep the
+full-text index in step, and insertion can be done in bulk (twice as fast as by trigger). AUTOINCREMENT: an id that a
+screen or the vector index still holds never comes to mean something else.
+"""
+
+# "MXMX": tells `file` and us that this SQLite file is an mlx-mixer library.
+APPLICATION_ID = 0x4D584D58
+
+SCHEMA_V1 = (
+    """
+    CREATE TABLE roots (
+        id   INTEGER PRIMARY KEY,
+        path BLOB NOT NULL UNIQUE
+    ) STRICT
+    """,
+    # hash: BLAKE2b-16 of the raw bytes. unreferenced_since: Unix time since when no visible file has this content.
+    """
+    CREATE TABLE contents (
+        id                 INTEGER PRIMARY KEY AUTOINCREMENT,
+        hash               BLOB NOT NULL,
+        reader             TEXT NOT NULL,
+        reader_version     INTEGER NOT NULL,
+        title              TEXT NOT NULL,
+        encoding           TEXT NOT NULL,
+        characters         INTEGER NOT NULL,
+        chunk_count        INTEGER NOT NULL,
+        unreferenced_since INTEGER,
+        UNIQUE (hash, reader, reader_version)
+    ) STRICT
+    """,
+    "CREATE INDEX contents_unreferenced ON contents (id) WHERE unreferenced_since IS NOT NULL",
+    # path: absolute, as the system's own bytes (names need not be UTF-8). name: its words, for search.
+    # mtime_ns is -1 where the file may have changed within the clock's resolution: it is hashed again next time.
+    """
+    CREATE TABLE files (
+        id            INTEGER PRIMARY KEY,
+        root          INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+        path          BLOB NOT NULL UNIQUE,
+        name          TEXT NOT NULL,
+        size          INTEGER NOT NULL,
+        mtime_ns      INTEGER NOT NULL,
+        inode         INTEGER NOT NULL,
+        state         TEXT NOT NULL CHECK (state IN ('indexed', 'skipped', 'failed')),
+        reason        TEXT,
+        content       INTEGER REFERENCES contents (id),
+        missing_since INTEGER,
+        CHECK ((state = 'indexed') = (content IS NOT NULL)),
+        CHECK ((state = 'indexed') = (reason IS NULL))
+    ) STRICT
+    """,
+    "CREATE INDEX files_root ON files (root)",
+    "CREATE INDEX files_content ON files (content)",
+    # start: offset in characters. line: counted from 1. hash: BLAKE2b-16 of what is embedded (heading and body).
+    """
+    CREATE TABLE chunks (
+        id          INTEGER PRIMARY KEY AUTOINCREMENT,
+        content     INTEGER NOT NULL REFERENCES contents (id) ON DELETE CASCADE,
+        seq         INTEGER NOT NULL,
+        start       INTEGER NOT NULL,
+        line        INTEGER NOT NULL,
+        heading     TEXT NOT NULL,
+        body        TEXT NOT NULL,
+        identifiers TEXT NOT NULL,
+        hash        BLOB NOT NULL,
+        UNIQUE (content, seq)
+    ) STRICT
+    """,
+    "CREATE INDEX chunks_hash ON chunks (hash)",
+    """
+    CREATE VIRTUAL TABLE chunks_fts USING fts5 (
+        heading, body, identifiers,
+        content = 'chunks', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+    )
+    """,
+    """
+    CREATE TRIGGER chunks_deleted AFTER DELETE ON chunks BEGIN
+        INSERT INTO chunks_fts (chunks_fts, rowid, heading, body, identifiers)
+        VALUES ('delete', old.id, old.heading, old.body, old.identifiers);
+    END
+    """,
+    """
+    CREATE VIRTUAL TABLE names_fts USING fts5 (
+        name, content = 'files', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+    )
+    """,
+    """
+    CREATE TRIGGER files_inserted AFTER INSERT ON files BEGIN
+        INSERT INTO names_fts (rowid, name) VALUES (new.id, new.name);
+    END
+    """,
+    """
+    CREATE TRIGGER files_renamed AFTER UPDATE OF name ON files BEGIN
+        INSERT INTO names_fts (names_fts, rowid, name) VALUES ('delete', old.id, old.name);
+        INSERT INTO names_fts (rowid, name) VALUES (new.id, new.name);
+    END
+    """,
+    """
+    CREATE TRIGGER files_deleted AFTER DELETE ON files BEGIN
+        INSERT INTO names_fts (names_fts, rowid, name) VALUES ('delete', old.id, old.name);
+    END
+    """,
+    # data: chunk_count x dims float16, in chunk order. As ids are never used twice, (largest id, number of rows)
+    # identifies the state of this table.
+    """
+    CREATE TABLE vectors (
+        id          INTEGER PRIMARY KEY AUTOINCREMENT,
+        content     INTEGER NOT NULL REFERENCES contents (id) ON DELETE CASCADE,
+        fingerprint TEXT NOT NULL,
+        dims        INTEGER NOT NULL,
+        data        BLOB NOT NULL,
+        UNIQUE (fingerprint, content)
+    ) STRICT
+    """,
+    "CREATE INDEX vectors_content ON vectors (content)",
+)

@@ -1,0 +1,202 @@
+"""A query in, hits out: both legs, their fusion, and what is shown of each hit."""
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from sqlite_utils import Database
+
+from mlx_mixer.documents import lexical
+from mlx_mixer.documents.fusion import FusionWeights, fuse
+from mlx_mixer.documents.query import Query
+from mlx_mixer.documents.snippet import Snippet, Spans, make_snippet, split_marks
+from mlx_mixer.documents.vectors import TextEmbedder, VectorIndex
+
+CANDIDATES_PER_LEG = 100
+MAX_HITS_PER_FILE = 3
+_NAMED_FILES = 20
+_MIN_NAME_COVERAGE = 0.5
+_WORDS_IN_WHY = 5
+
+Place = tuple[int, int]  # content, seq
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One found place.
+
+    Attributes:
+        path: The file, as the system names it (may hold surrogates: show it through `safe_text`).
+        line: Line of the best match, counted from 1.
+        heading: Headings the place lies under, joined with " › "; may be empty.
+        snippet: Text around the match on one line.
+        marks: Character spans of the matching words in `snippet`.
+        score: From 0 to a little over 1, higher is better; comparable within one search only.
+        why: What matched, in one short line.
+        chunk_id: For `Library.chunk`.
+    """
+
+    path: str
+    line: int
+    heading: str
+    snippet: str
+    marks: Spans
+    score: float
+    why: str
+    chunk_id: int
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Hits, best first.
+
+    Attributes:
+        hits: At most as many as asked for.
+        by_meaning: Whether the embedder took part.
+        seconds: How long the search took.
+    """
+
+    hits: tuple[Hit, ...]
+    by_meaning: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A chunk on the way to a hit; `cosine` is None where meaning took no part."""
+
+    place: Place
+    bm25: float
+    cosine: float | None
+    name: float
+    score: float
+
+
+def search(
+    db: Database,
+    query: Query,
+    *,
+    limit: int,
+    embedder: TextEmbedder | None = None,
+    index: VectorIndex | None = None,
+    weights: FusionWeights | None = None,
+) -> SearchResult:
+    """Search by words, and by meaning where an embedder and its index are given."""
+    started = time.perf_counter()
+    if query.is_empty or limit < 1:
+        return SearchResult((), False, 0.0)
+    ranked = rank(db, query, embedder=embedder, index=index, weights=weights or FusionWeights())
+    hits = _hits(db, query, ranked, limit)
+    by_meaning = any(candidate.cosine is not None for candidate in ranked)
+    return SearchResult(tuple(hits), by_meaning, time.perf_counter() - started)
+
+
+def rank(
+    db: Database, query: Query, *, embedder: TextEmbedder | None, index: VectorIndex | None, weights: FusionWeights
+) -> list[Candidate]:
+    """Gather the candidates of every leg and order them by their fused score."""
+    matches = lexical.search_words(db, query, CANDIDATES_PER_LEG)
+    names = lexical.name_coverage(db, query)
+    bm25 = {(match.content, match.seq): match.bm25 for match in matches}
+    places = dict.fromkeys(bm25)
+    vector = None
+    if embedder is not None and index is not None:
+        index.refresh(db)
+        if len(index):
+            vector = embedder.embed([query.text], "query")[0]
+    if not query.phrases:  # what must occur is settled by the words leg
+        excluded = _excluded_places(db, query)
+        others = [*_named_places(names), *(_near_places(db, vector, index) if index and vector is not None else ())]
+        places.update(dict.fromkeys(place for place in others if place not in excluded))
+    if not places:
+        return []
+    ordered = list(places)
+    words = np.array([bm25.get(place, 0.0) for place in ordered])
+    shares = np.array([names.get(content, 0.0) for content, _ in ordered])
+    cosines = index.cosines(vector, ordered) if index is not None and vector is not None else None
+    meaning = weights.for_query(is_exact=query.is_exact, coverage=lexical.word_coverage(db, query, matches))
+    scores = fuse(words, cosines, shares, meaning=meaning, name=weights.name)
+    return [
+        Candidate(ordered[i], words[i], None if cosines is None else float(cosines[i]), shares[i], float(scores[i]))
+        for i in np.argsort(-scores, kind="stable")
+        if scores[i] > 0
+    ]
+
+
+def _near_places(db: Database, vector: "np.typing.NDArray[np.float32]", index: VectorIndex) -> list[Place]:
+    hidden = [row[0] for row in db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")]
+    return [(content, seq) for content, seq, _ in index.search(vector, CANDIDATES_PER_LEG, hidden=hidden)]
+
+
+def _named_places(names: dict[int, float]) -> list[Place]:
+    """The beginnings of the files whose names hold the most of the query."""
+    best = sorted((content for content in names if names[content] >= _MIN_NAME_COVERAGE), key=lambda c: -names[c])
+    return [(content, 0) for content in best[:_NAMED_FILES]]
+
+
+def _excluded_places(db: Database, query: Query) -> set[Place]:
+    return {
+        db.execute("SELECT content, seq FROM chunks WHERE id = ?", [chunk]).fetchone()
+        for chunk in lexical.excluded_chunks(db, query)
+    }
+
+
+def _hits(db: Database, query: Query, ranked: list[Candidate], limit: int) -> list[Hit]:
+    """Describe the best candidates whose file is there, a few of each file at most."""
+    hits: list[Hit] = []
+    paths: dict[int, str | None] = {}
+    shown: Counter[int] = Counter()
+    for candidate in ranked:
+        content = candidate.place[0]
+        if content not in paths:
+            paths[content] = _visible_path(db, content)
+        path = paths[content]
+        if path is None or shown[content] == MAX_HITS_PER_FILE:
+            continue
+        shown[content] += 1
+        hits.append(_describe(db, query, candidate, path))
+        if len(hits) == limit:
+            break
+    return hits
+
+
+def _visible_path(db: Database, content: int) -> str | None:
+    """The first path of a content at which there is still a file."""
+    rows = db.execute("SELECT path FROM files WHERE content = ? AND missing_since IS NULL ORDER BY path", [content])
+    return next((os.fsdecode(path) for (path,) in rows if os.path.lexists(path)), None)
+
+
+def _describe(db: Database, query: Query, candidate: Candidate, path: str) -> Hit:
+    chunk, line, heading, body = db.execute(
+        "SELECT id, line, heading, body FROM chunks WHERE content = ? AND seq = ?", candidate.place
+    ).fetchone()
+    matched = lexical.marked(db, query, chunk)
+    spans = split_marks(matched[1])[1] if matched else ()
+    snippet: Snippet = make_snippet(body, spans)
+    return Hit(
+        path=path,
+        line=line + body.count("\n", 0, snippet.start),
+        heading=heading,
+        snippet=snippet.text,
+        marks=snippet.marks,
+        score=candidate.score,
+        why=_why(matched, candidate),
+        chunk_id=chunk,
+    )
+
+
+def _why(matched: tuple[str, str, str] | None, candidate: Candidate) -> str:
+    reasons = []
+    if matched:
+        found: dict[str, None] = {}
+        for column in (matched[1], matched[0], matched[2]):
+            text, spans = split_marks(column)
+            found.update(dict.fromkeys(text[a:b].lower() for a, b in spans))
+        reasons.append("words: " + ", ".join(list(found)[:_WORDS_IN_WHY]))
+    if candidate.name:
+        reasons.append("file name")
+    if candidate.cosine is not None:
+        reasons.append(f"meaning {max(candidate.cosine, 0.0):.2f}")
+    return " · ".join(reasons)

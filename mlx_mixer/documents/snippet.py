@@ -1,0 +1,102 @@
+"""The part of a chunk that is shown for a hit, and where in it the words are."""
+
+from typing import NamedTuple
+
+from mlx_mixer.documents.lexical import END_MARK, START_MARK
+
+SNIPPET_CHARACTERS = 240
+# Of the shown text, the part that comes before the first match.
+_LEAD = 60
+_ELLIPSIS = "…"
+
+Spans = tuple[tuple[int, int], ...]
+
+
+class Snippet(NamedTuple):
+    """`text` on one line; `marks` are character spans in it; `start` is where in the body the first match lies."""
+
+    text: str
+    marks: Spans
+    start: int
+
+
+def split_marks(text: str) -> tuple[str, Spans]:
+    """Take the marks out of a highlighted text; return it and the spans that were marked."""
+    plain: list[str] = []
+    spans: list[tuple[int, int]] = []
+    outside, *rest = text.split(START_MARK)
+    plain.append(outside)
+    length = len(outside)
+    for piece in rest:
+        inside, _, outside = piece.partition(END_MARK)
+        spans.append((length, length + len(inside)))
+        plain += (inside, outside)
+        length += len(inside) + len(outside)
+    return "".join(plain), tuple(spans)
+
+
+def make_snippet(body: str, spans: Spans, *, width: int = SNIPPET_CHARACTERS) -> Snippet:
+    """Choose the stretch of `body` with the most different matching words, white space folded.
+
+    Args:
+        body: Text of the chunk.
+        spans: What matches in it, in order.
+        width: Longest snippet, in characters, ellipses not counted.
+    """
+    first = _best_window(body, spans, width)
+    content_start = len(body) - len(body.lstrip())
+    start = max(content_start, _word_start(body, first - _LEAD)) if spans else content_start
+    end = min(len(body.rstrip()), start + width)
+    if end < len(body.rstrip()):
+        end = _word_end(body, end, start)
+    text, marks = _fold(body, start, end, spans)
+    lead = _ELLIPSIS if start > content_start else ""
+    tail = _ELLIPSIS if end < len(body.rstrip()) else ""
+    shifted = tuple((a + len(lead), b + len(lead)) for a, b in marks)
+    return Snippet(lead + text + tail, shifted, first if spans else content_start)
+
+
+def _best_window(body: str, spans: Spans, width: int) -> int:
+    """Start of the match from which a window holds the most different words; the earliest of equals."""
+    best, best_count = spans[0][0] if spans else 0, 0
+    for start, _ in spans:
+        inside = {body[a:b].lower() for a, b in spans if a >= start and b <= start + width - _LEAD}
+        if len(inside) > best_count:
+            best, best_count = start, len(inside)
+    return best
+
+
+def _word_start(body: str, position: int) -> int:
+    """The start of the first whole word at or after a position."""
+    if position <= 0:
+        return 0
+    space = next((i for i in range(position, min(position + _LEAD, len(body))) if body[i].isspace()), None)
+    return position if space is None else space + 1
+
+
+def _word_end(body: str, end: int, start: int) -> int:
+    """The end of the last whole word before a position, unless that leaves too little."""
+    for position in range(end, max(start + 1, end - _LEAD), -1):
+        if body[position].isspace():
+            return position
+    return end
+
+
+def _fold(body: str, start: int, end: int, spans: Spans) -> tuple[str, Spans]:
+    """Fold runs of white space in ``body[start:end]`` into one space, and move the spans along."""
+    folded: list[str] = []
+    moved: list[int] = []  # for every character of the window, its place in the folded text
+    for character in body[start:end]:
+        if character.isspace():
+            if folded and folded[-1] != " ":
+                moved.append(len(folded))
+                folded.append(" ")
+            else:
+                moved.append(max(len(folded) - 1, 0))
+        else:
+            moved.append(len(folded))
+            folded.append(character)
+    moved.append(len(folded))
+    marks = [(moved[max(a, start) - start], moved[min(b, end) - start]) for a, b in spans if a < end and b > start]
+    text = "".join(folded).rstrip()
+    return text, tuple((a, min(b, len(text))) for a, b in marks if a < min(b, len(text)))

@@ -1,0 +1,49 @@
+"""How text falls into words, on both sides of the index: identifiers split, stop-words known."""
+
+import os
+import re
+
+_WORD = re.compile(r"[^\W_]+")
+_CAMEL_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
+_CAMEL_WORD = re.compile(r"\b_*[A-Za-z]\w*?[a-z0-9][A-Z]\w*|\b_*[A-Z]{2,}[a-z]\w*")
+
+# They say nothing about a document. Kept short: "not", "all" or "before" can be the point of a question.
+_STOP_WORDS = """
+    a about am an and any are as at be been being but by can could did do does doing for from had has have having he her
+    here hers him his how i if in into is it its itself let me might must my of on or our ours shall she should so some
+    such than that the their theirs them then there these they this those to too us very was we were what when where
+    which while who whom whose why will with would you your yours
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+
+
+def words_of(text: str) -> list[str]:
+    """Return the runs of letters and digits, as SQLite's unicode61 tokenizer would cut them (nearly), in order."""
+    return _WORD.findall(text)
+
+
+def split_identifier(word: str) -> list[str]:
+    """Return the parts of a camelCase word: ``HTTPServer`` -> ``HTTP``, ``Server``; others come back whole."""
+    parts = _CAMEL_PART.findall(word)
+    return parts if len("".join(parts)) == len(word) else [word]
+
+
+def identifier_words(text: str) -> str:
+    """Return the distinct parts of the camelCase words in a text, for the index.
+
+    snake_case, dotted and hyphenated names need no help: the tokenizer cuts there by itself.
+    """
+    parts: dict[str, None] = {}
+    for identifier in set(_CAMEL_WORD.findall(text)):
+        for word in words_of(identifier):
+            pieces = split_identifier(word)
+            if len(pieces) > 1:
+                parts.update(dict.fromkeys(piece.lower() for piece in pieces))
+    return " ".join(sorted(parts))
+
+
+def name_words(path: bytes, root: bytes) -> str:
+    """Return the words of a file's path below its root (of its name, where it is the root itself)."""
+    relative = os.path.relpath(path, root) if path != root else os.path.basename(path)  # noqa: PTH119  (bytes)
+    name = os.fsdecode(relative).encode("utf-8", "replace").decode()
+    return f"{name} {identifier_words(name)}".strip()
