@@ -1,0 +1,101 @@
+"""Which family a checkpoint belongs to, told by its keys; the first rule that matches decides."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from convert.families import ALIASES, EXPANDED, FLAT, HEADED, HEADED_LEGACY, KERNEL, Family
+from convert.key_table import fill, pattern_of
+from convert.weight_file import TensorInfo
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A family that is recognised and refused.
+
+    Attributes:
+        name: How it is called.
+        what: What it is, as the end of "this is ...".
+    """
+
+    name: str
+    what: str
+
+
+_ALIASES = tuple((pattern_of(stored), known) for stored, known in ALIASES.items())
+_EXPERIMENT = "a research experiment that cannot be converted"
+_LATER = "which this version does not convert yet"
+
+_SIGNATURES: tuple[tuple[str, Unsupported], ...] = (
+    (
+        r".*\.(self_attn|attn|attention|self_attention)\..*",
+        Unsupported("transformer", "a transformer; mlx-lm runs those, see mlx_lm.convert"),
+    ),
+    (r"embed_tokens\.weight", Unsupported("mlx-mixer", "a model in mlx-mixer's own form, which needs no conversion")),
+    (r"retrieval_head\.weight", Unsupported("retrieval_mixer", f"a re-ranker over embeddings, {_LATER}")),
+    (r"reward_head\.weight", Unsupported("srm_reward", f"a reward model, {_LATER}")),
+    (r"input_layer\.weight", Unsupported("srm", f"a structured recurrent mixer, {_LATER}")),
+    (r"(decoder_wte|encoder\.model_wte)\.weight", Unsupported("memory", f"a memory mixer, {_LATER}")),
+    (r"encoderblocks\.0\.channel_norm\..*", Unsupported("srm_autoencoder", f"a recurrent autoencoder, {_LATER}")),
+    (r"encoderblocks\.0\..*", Unsupported("autoencoder", f"an autoencoder, {_LATER}")),
+    (r"mixerblocks\.0\.convf\.weight", Unsupported("double", f"a bidirectional (double) mixer, {_LATER}")),
+    (r"mixerblocks\.0\.(parallelconvs|mobius_ff)\..*", Unsupported("mobius", f"a parallel mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.0\.a_layer.*", Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.0\.token_proj.*", Unsupported("concatenating", f"a concatenating mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.0\.patch_ff\.weight", Unsupported("linear_fineweb", f"a linear mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.0\.patch_ff\.1\.weight", Unsupported("linear_ff", f"a mixer without activation, {_EXPERIMENT}")),
+)
+
+
+def canonical_names(tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
+    """Map the name that the key tables use to each stored name.
+
+    Where both the old and the new name of a tensor are there, neither is renamed; the key table then refuses one.
+    """
+    aliases = {name: _alias(name) for name in tensors}
+    return {name if alias in tensors else alias: name for name, alias in aliases.items()}
+
+
+def detect(tensors: Mapping[str, TensorInfo]) -> Family | Unsupported | None:
+    """Tell the family; None if it is none of those known.
+
+    Args:
+        tensors: Element type and shape by canonical name.
+    """
+    if any(info.dtype.startswith("C") for info in tensors.values()):
+        return Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")
+    for pattern, verdict in _SIGNATURES:
+        if any(re.fullmatch(pattern, name) for name in tensors):
+            return verdict
+    return _detect_token_mixing({name.removeprefix("mixerblocks.0."): info for name, info in tensors.items()})
+
+
+def _alias(name: str) -> str:
+    for pattern, known in _ALIASES:
+        if match := pattern.fullmatch(name):
+            return fill(known, **match.groupdict())
+    return name
+
+
+def _detect_token_mixing(first_block: Mapping[str, TensorInfo]) -> Family | Unsupported | None:
+    norm = first_block.get("seq_layernorm.weight")
+    if "conv.convs.0.weight" in first_block:
+        output = first_block.get("conv.out_proj.weight")
+        is_legacy = output is not None and len(output.shape) == 2 and output.shape[1] > output.shape[0]
+        return HEADED_LEGACY if is_legacy else HEADED
+    if "conv.0.weight" in first_block:
+        return EXPANDED
+    if "conv.weight" not in first_block:
+        return None
+    if norm is None:
+        kind = "near_linear" if "patch_ff.0.weight" in first_block else "linear"
+        return Unsupported(kind, f"a {kind.replace('_', '-')} mixer (without layer norms), {_LATER}")
+    if _has_position_column(first_block, norm):
+        return Unsupported("posencoding", f"a mixer with a position column, {_EXPERIMENT}")
+    shape = first_block["conv.weight"].shape
+    return KERNEL if len(shape) == 3 and shape[2] > 1 else FLAT
+
+
+def _has_position_column(first_block: Mapping[str, TensorInfo], norm: TensorInfo) -> bool:
+    embedding = first_block.get("wte.weight")
+    return embedding is not None and bool(embedding.shape) and norm.shape == (embedding.shape[-1] + 1,)

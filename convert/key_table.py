@@ -1,0 +1,155 @@
+"""Key tables of one family, and how the keys of a file are matched with them.
+
+A table is data: patterns of stored names with holes for the layer `{i}` and the head `{j}`, the parameter each becomes,
+the function that changes its layout, and its shape in symbols. Matching a file binds the symbols, which is how the
+configuration is inferred and how shapes that do not fit together are found.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from convert.transforms import Transform, unchanged
+from convert.weight_file import TensorInfo, quoted
+from mlx_mixer.errors import ConversionError
+
+Sizes = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One parameter of ours and the stored tensors it comes from.
+
+    Attributes:
+        stored: Name pattern in the file.
+        target: Name pattern of the parameter.
+        shape: Stored axes as symbols ("L L k") or numbers; alternatives separated by "|".
+        transform: What is done to the arrays.
+        is_optional: Whether the tensor may be absent, in all layers alike.
+    """
+
+    stored: str
+    target: str
+    shape: str
+    transform: Transform = unchanged
+    is_optional: bool = False
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where one parameter comes from: stored names, in head order, and the function that joins them."""
+
+    target: str
+    stored: tuple[str, ...]
+    transform: Transform
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a table found in a file.
+
+    Attributes:
+        assignments: One per parameter.
+        sizes: Value of every shape symbol, and "layers" and "heads" (0 without heads).
+    """
+
+    assignments: tuple[Assignment, ...]
+    sizes: Sizes
+
+
+def match_table(tensors: Mapping[str, TensorInfo], rules: Sequence[Rule], dropped: Sequence[str]) -> Match:
+    """Match all tensors of a file with a table.
+
+    Args:
+        tensors: Element type and shape by plain name.
+        rules: The table.
+        dropped: Patterns of tensors that the network does not use.
+
+    Raises:
+        ConversionError: If a tensor is unknown, missing, or of a shape that contradicts the others.
+    """
+    found = _find(tensors, rules, dropped)
+    layers, heads = _count(found, rules)
+    sizes: Sizes = {"layers": layers, "heads": heads}
+    assignments = []
+    for rule in rules:
+        if rule.is_optional and not found[rule]:
+            continue
+        for layer in range(layers) if "{i}" in rule.target else (None,):
+            expected = [
+                fill(rule.stored, i=layer, j=head) for head in (range(heads) if "{j}" in rule.stored else (None,))
+            ]
+            for name in expected:
+                if name not in tensors:
+                    raise ConversionError(f"the checkpoint lacks {name}")
+                _bind(name, tensors[name].shape, rule.shape, sizes)
+            assignments.append(Assignment(fill(rule.target, i=layer), tuple(expected), rule.transform))
+    return Match(tuple(assignments), sizes)
+
+
+def pattern_of(stored: str) -> re.Pattern[str]:
+    """Compile a name pattern; numbers in names are written without leading zeros."""
+    escaped = re.escape(stored)
+    for hole in ("i", "j"):
+        escaped = escaped.replace(re.escape(f"{{{hole}}}"), rf"(?P<{hole}>0|[1-9]\d{{0,3}})")
+    return re.compile(escaped)
+
+
+def fill(pattern: str, *, i: object = None, j: object = None) -> str:
+    """Put a layer and a head into the holes of a name pattern."""
+    return pattern.replace("{i}", str(i)).replace("{j}", str(j))
+
+
+Found = Mapping[Rule, dict[int | None, dict[int | None, str]]]
+
+
+def _find(names: Iterable[str], rules: Sequence[Rule], dropped: Sequence[str]) -> Found:
+    found: dict[Rule, dict[int | None, dict[int | None, str]]] = {rule: defaultdict(dict) for rule in rules}
+    patterns = [(pattern_of(rule.stored), rule) for rule in rules]
+    unused = [pattern_of(stored) for stored in dropped]
+    unknown = []
+    for name in names:
+        for pattern, rule in patterns:
+            if match := pattern.fullmatch(name):
+                holes = match.groupdict()
+                layer, head = (int(holes[hole]) if hole in holes else None for hole in ("i", "j"))
+                found[rule][layer][head] = name
+                break
+        else:
+            if not any(pattern.fullmatch(name) for pattern in unused):
+                unknown.append(name)
+    if unknown:
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        raise ConversionError(f"unknown tensors in the checkpoint: {', '.join(map(quoted, unknown[:3]))}{more}")
+    return found
+
+
+def _count(found: Found, rules: Sequence[Rule]) -> tuple[int, int]:
+    """Number of layers and heads that the highest indexes announce; 0 heads for a table without them."""
+    layers = {layer for rule in rules for layer in found[rule] if layer is not None}
+    heads = {head for rule in rules for names in found[rule].values() for head in names if head is not None}
+    missing = sorted(set(range(max(layers, default=0))) - layers)
+    if missing:
+        raise ConversionError(f"block {missing[0]} is missing: the checkpoint has blocks up to {max(layers)}")
+    return len(layers), max(heads, default=-1) + 1
+
+
+def _bind(name: str, shape: tuple[int, ...], symbols: str, sizes: Sizes) -> None:
+    """Give the symbols of a shape their values, or check them against the values they have."""
+    for alternative in symbols.split("|"):
+        axes = alternative.split()
+        if len(axes) == len(shape):
+            bound = dict(sizes)
+            if all(_size_fits(axis, size, bound) for axis, size in zip(axes, shape, strict=True)):
+                sizes.update(bound)
+                return
+    known = ", ".join(f"{axis} = {sizes[axis]}" for axis in dict.fromkeys(symbols.split()) if axis in sizes)
+    expected = " or ".join(f"({', '.join(alternative.split())})" for alternative in symbols.split("|"))
+    suffix = f" with {known}" if known else ""
+    raise ConversionError(f"{name} has shape {shape}; expected {expected}{suffix}")
+
+
+def _size_fits(axis: str, size: int, bound: Sizes) -> bool:
+    expected = int(axis) if axis.isdigit() else bound.setdefault(axis, size)
+    return size == expected and size > 0

@@ -1,0 +1,191 @@
+"""A pickle read as data: opcodes build plain values and inert markers; nothing it names is ever imported or called.
+
+`torch.save` describes a state dict with a small part of the pickle language. Only that part is understood here; a call
+of anything but the few constructors below stops the reading with the name of what the file wanted to run.
+"""
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from convert.weight_file import quoted
+from mlx_mixer.errors import ConversionError
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name the pickle would import."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor as `torch.save` describes it: a strided view of one storage.
+
+    The fields are whatever the file says; `convert.torch_file` checks them.
+    """
+
+    storage: object
+    offset: object
+    shape: object
+    strides: object
+
+
+@dataclass(frozen=True)
+class PersistentId:
+    """Reference to a storage beside the pickle: ("storage", type, key, device, number of elements)."""
+
+    fields: tuple[object, ...]
+
+
+def _rebuild_tensor(arguments: tuple[Any, ...]) -> StoredTensor:
+    storage, offset, shape, strides, *_ = arguments
+    return StoredTensor(storage, offset, shape, strides)
+
+
+CONSTRUCTORS: dict[str, Callable[[tuple[Any, ...]], object]] = {
+    "collections.OrderedDict": lambda _: {},
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": lambda arguments: arguments[0],
+    "torch._utils._rebuild_parameter_with_state": lambda arguments: arguments[0],
+}
+
+
+class PickleProgram:
+    """Interpreter of the harmless part of the pickle language.
+
+    Args:
+        raw: The pickle.
+        what: What it is, to begin an error message with.
+    """
+
+    def __init__(self, raw: bytes, what: str) -> None:
+        self._raw = raw
+        self._what = what
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self) -> Any:  # whatever the pickle describes
+        """Return the value that the pickle describes.
+
+        Raises:
+            ConversionError: If it is damaged, or needs more than plain values and tensors.
+        """
+        try:
+            for opcode, argument, _ in pickletools.genops(self._raw):
+                if opcode.name == "STOP":
+                    return self._stack.pop()
+                self._step(opcode.name, argument)
+        except ConversionError:
+            raise
+        # Malformed pickles fail in as many ways as there are opcodes; all of them are plain Python errors.
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ConversionError(f"{self._what} is damaged: {error!r}") from error
+        raise ConversionError(f"{self._what} is damaged: it ends too early")
+
+    def _step(self, name: str, argument: Any) -> None:
+        if name in _PUSHED_ARGUMENTS:
+            self._stack.append(argument)
+        elif name in _PUSHED_CONSTANTS:
+            self._stack.append(_PUSHED_CONSTANTS[name]())
+        elif name in _ACTIONS:
+            _ACTIONS[name](self, argument)
+        elif name not in _NOTHING_TO_DO:
+            raise ConversionError(
+                f"{self._what} uses the pickle operation {name}, which a file of weights does not need"
+            )
+
+    def _pop_to_mark(self) -> list[Any]:
+        position = self._marks.pop()
+        items = self._stack[position:]
+        del self._stack[position:]
+        return items
+
+    def _pop_many(self, count: int) -> list[Any]:
+        if len(self._stack) < count:
+            raise IndexError("the stack is empty")
+        items = self._stack[-count:]
+        del self._stack[-count:]
+        return items
+
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    def _set_items(self, items: list[Any]) -> None:
+        table = self._stack[-1]
+        if not isinstance(table, dict):
+            raise TypeError("items for something that is not a table")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(key, str | int):
+                raise ConversionError(f"{self._what} has a table key that is neither text nor a number")
+            table[key] = value
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if not isinstance(target, list):
+            raise TypeError("items for something that is not a list")
+        target.extend(items)
+
+    def _global(self, module: object, name: object) -> None:
+        # Turning a hostile nested value into text could take for ever.
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise TypeError("a global that is not named by text")
+        self._stack.append(Global(module, name))
+
+    def _reduce(self) -> None:
+        function, arguments = self._pop_many(2)
+        constructor = CONSTRUCTORS.get(str(function)) if isinstance(function, Global) else None
+        if constructor is None or not isinstance(arguments, tuple):
+            raise ConversionError(
+                f"{self._what} wants to run {quoted(str(function))}; it holds more than weights and is not opened"
+            )
+        self._stack.append(constructor(arguments))
+
+    def _persistent_id(self) -> None:
+        fields = self._stack.pop()
+        if not isinstance(fields, tuple):
+            raise TypeError("a persistent id that is no tuple")
+        self._stack.append(PersistentId(fields))
+
+
+_PUSHED_ARGUMENTS = frozenset(
+    ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+)
+_PUSHED_CONSTANTS: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+}
+_NOTHING_TO_DO = frozenset(("PROTO", "FRAME"))
+_ACTIONS: dict[str, Callable[[PickleProgram, Any], None]] = {
+    "MARK": lambda program, _: program._marks.append(len(program._stack)),
+    "BINPUT": lambda program, index: program._put(index),
+    "LONG_BINPUT": lambda program, index: program._put(index),
+    "MEMOIZE": lambda program, _: program._put(len(program._memo)),
+    "BINGET": lambda program, index: program._stack.append(program._memo[index]),
+    "LONG_BINGET": lambda program, index: program._stack.append(program._memo[index]),
+    "TUPLE": lambda program, _: program._stack.append(tuple(program._pop_to_mark())),
+    "TUPLE1": lambda program, _: program._stack.append(tuple(program._pop_many(1))),
+    "TUPLE2": lambda program, _: program._stack.append(tuple(program._pop_many(2))),
+    "TUPLE3": lambda program, _: program._stack.append(tuple(program._pop_many(3))),
+    "SETITEM": lambda program, _: program._set_items(program._pop_many(2)),
+    "SETITEMS": lambda program, _: program._set_items(program._pop_to_mark()),
+    "APPEND": lambda program, _: program._extend(program._pop_many(1)),
+    "APPENDS": lambda program, _: program._extend(program._pop_to_mark()),
+    "GLOBAL": lambda program, names: program._global(*names.split(" ", 1)),
+    "STACK_GLOBAL": lambda program, _: program._global(*program._pop_many(2)),
+    "REDUCE": lambda program, _: program._reduce(),
+    # The only state in a state dict is the version note that PyTorch attaches to its ordered table.
+    "BUILD": lambda program, _: program._stack.pop(),
+    "BINPERSID": lambda program, _: program._persistent_id(),
+}

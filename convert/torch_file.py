@@ -1,0 +1,189 @@
+"""Reader of `.bin`, `.pt` and `.pth` files in the zip form that `torch.save` writes, without PyTorch.
+
+Such a file holds `data.pkl`, which describes the tensors, and one uncompressed member per storage. The description is
+read by `convert.pickle_program`, which executes nothing; every view is checked against the storage it points into.
+"""
+
+import io
+import struct
+import zipfile
+from pathlib import Path
+from typing import NamedTuple, Never, TypeGuard
+
+import numpy as np
+
+from convert.pickle_program import Global, PersistentId, PickleProgram, StoredTensor
+from convert.weight_file import (
+    FLOAT_BYTES,
+    Float32Array,
+    TensorInfo,
+    check_name,
+    file_sha256,
+    file_size,
+    float32_from_bytes,
+    open_regular,
+    quoted,
+)
+from mlx_mixer.errors import ConversionError
+
+STORAGE_TYPES = {
+    "torch.DoubleStorage": "F64",
+    "torch.FloatStorage": "F32",
+    "torch.HalfStorage": "F16",
+    "torch.BFloat16Storage": "BF16",
+    "torch.LongStorage": "I64",
+    "torch.IntStorage": "I32",
+    "torch.ShortStorage": "I16",
+    "torch.CharStorage": "I8",
+    "torch.ByteStorage": "U8",
+    "torch.BoolStorage": "BOOL",
+    "torch.ComplexFloatStorage": "C64",
+    "torch.ComplexDoubleStorage": "C128",
+}
+# About 90 bytes describe a tensor, and Python reads some 2 MB of pickle a second.
+MAX_DESCRIPTION_BYTES = 2 << 20
+MAX_MEMBERS = 100_000
+MAX_RANK = 8
+
+
+class _View(NamedTuple):
+    member: str
+    offset: int
+    strides: tuple[int, ...]
+    info: TensorInfo
+
+
+class TorchFile:
+    """A checked zip-form torch file holding one flat table of tensors; see `convert.weight_file.WeightFile`.
+
+    Raises:
+        ModelNotFoundError: If there is no such file.
+        ConversionError: If it is not such a file, is damaged, or holds anything but tensors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metadata: dict[str, str] = {}
+        self._file = open_regular(path)
+        try:
+            self._zip, self._members = _open_zip(self._file, path)
+            table = self._read_description()
+            self._views = {name: self._view(name, value) for name, value in table.items()}
+        except BaseException:
+            self._file.close()
+            raise
+        self.tensors = {name: view.info for name, view in self._views.items()}
+
+    def read(self, name: str) -> Float32Array:
+        """Read one floating-point tensor as float32."""
+        view = self._views[name]
+        if view.info.dtype not in FLOAT_BYTES:
+            raise ConversionError(f"{quoted(name)} in {self.path.name} has type {view.info.dtype}, not floating point")
+        storage = float32_from_bytes(self._member(view.member), view.info.dtype)
+        strides = tuple(4 * stride for stride in view.strides)
+        window = np.lib.stride_tricks.as_strided(storage[view.offset :], view.info.shape, strides, writeable=False)
+        return np.ascontiguousarray(window).reshape(view.info.shape)
+
+    def sha256(self) -> str:
+        """Hex digest of the whole file."""
+        return file_sha256(self._file)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+        self._file.close()
+
+    def _member(self, name: str) -> bytes:
+        try:
+            return self._zip.read(self._members[name])
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise ConversionError(f"{self.path.name} is damaged: {error}") from error
+
+    def _read_description(self) -> dict[str, object]:
+        if self._members.get("byteorder") is not None and self._member("byteorder").strip() != b"little":
+            raise ConversionError(f"{self.path.name} was written on a big-endian machine; save it again on another")
+        description = self._members.get("data.pkl")
+        if description is None:
+            self._refuse("is a zip archive, but not one that torch.save wrote")
+        if description.file_size > MAX_DESCRIPTION_BYTES:
+            self._refuse(f"describes its tensors in {description.file_size:,} bytes; at most {MAX_DESCRIPTION_BYTES:,}")
+        value = PickleProgram(self._member("data.pkl"), self.path.name).run()
+        if not isinstance(value, dict) or not value:
+            self._refuse("holds no table of tensors")
+        if "param_groups" in value:
+            self._refuse("holds the state of an optimizer, not weights; give model.safetensors or pytorch_model.bin")
+        for name, entry in value.items():
+            if not isinstance(name, str) or not isinstance(entry, StoredTensor):
+                self._refuse(
+                    f"holds {quoted(name)}, which is no tensor; save model.state_dict() alone and convert that file"
+                )
+        return value
+
+    def _view(self, name: str, tensor: object) -> _View:
+        assert isinstance(tensor, StoredTensor)
+        check_name(name, self.path)
+        where = f"{quoted(name)} in {self.path.name}"
+        dtype, member, elements = self._storage(tensor.storage, where)
+        shape, strides, offset = tensor.shape, tensor.strides, tensor.offset
+        if not (_are_sizes(shape) and _are_sizes(strides) and len(shape) == len(strides) and _is_size(offset)):
+            raise ConversionError(f"{where} has an impossible shape {quoted(shape)}")
+        info = TensorInfo(dtype, shape)
+        reach = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + 1
+        # A view may reorder its storage but not repeat it, so memory stays bounded by the file.
+        if info.size > elements or (info.size and reach > elements):
+            raise ConversionError(f"{where}: shape {quoted(shape)} reaches beyond its {elements:,} stored numbers")
+        return _View(member, offset, strides, info)
+
+    def _storage(self, storage: object, where: str) -> tuple[str, str, int]:
+        match storage:
+            case PersistentId(fields=("storage", Global() as kind, str() as key, str(), int() as elements)):
+                dtype = STORAGE_TYPES.get(str(kind))
+            case _:
+                raise ConversionError(f"{where} does not point to a storage")
+        if dtype is None:
+            raise ConversionError(f"{where} is stored as {quoted(str(kind))}, which is not supported")
+        member = self._members.get(f"data/{key}")
+        if member is None:
+            raise ConversionError(f"{where} points to a storage that is missing")
+        bytes_each = FLOAT_BYTES.get(dtype)
+        if bytes_each is not None and member.file_size != elements * bytes_each:
+            raise ConversionError(
+                f"{where}: its storage has {member.file_size:,} bytes, not {elements:,} x {bytes_each}"
+            )
+        return dtype, f"data/{key}", elements
+
+    def _refuse(self, why: str) -> Never:
+        raise ConversionError(f"{self.path.name} {why}")
+
+
+def _open_zip(file: io.BufferedReader, path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Open the archive; its members by name below the one folder that torch puts them in."""
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError) as error:
+        raise ConversionError(f"{path.name} is damaged or no torch file: {error}") from error
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS:
+        raise ConversionError(f"{path.name} has {len(members):,} members; at most {MAX_MEMBERS:,}")
+    for member in members:
+        # torch stores without compression; anything else could unfold to any size.
+        if (
+            member.compress_type != zipfile.ZIP_STORED
+            or member.compress_size != member.file_size
+            or member.flag_bits & 1
+        ):
+            raise ConversionError(f"{path.name} is compressed or encrypted, which torch.save never does")
+    if sum(member.file_size for member in members) > file_size(file):
+        raise ConversionError(f"{path.name} is damaged: its members are larger than the file")
+    named = {member.filename.partition("/")[2]: member for member in members}
+    if len(named) != len(members):
+        raise ConversionError(f"{path.name} is damaged: it has the same member twice")
+    return archive, named
+
+
+def _are_sizes(values: object) -> TypeGuard[tuple[int, ...]]:
+    return isinstance(values, tuple) and len(values) <= MAX_RANK and all(map(_is_size, values))
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < 2**48
