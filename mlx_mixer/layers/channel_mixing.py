@@ -3,6 +3,8 @@
 import mlx.core as mx
 from mlx import nn
 
+from mlx_mixer.kernels.gelu import gelu
+
 
 class ChannelMixing(nn.Module):
     r"""Two linear maps with an exact GELU between them.
@@ -24,4 +26,4 @@ class ChannelMixing(nn.Module):
         self.down = nn.Linear(intermediate_size, dims)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return self.down(nn.gelu(self.up(x)))
+        return self.down(gelu(self.up(x)))
