@@ -1,0 +1,48 @@
+"""`mlx-mixer convert`."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlx_mixer.cli.output import narrate, print_foreign, print_json
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Model folder to make.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), help="tokenizer.json, SentencePiece model or folder.")
+@click.option("--padding-side", type=click.Choice(["left", "right"]), help="Where training texts were padded.")
+@click.option("--pad-token-id", type=int, help="Id that they were padded with.")
+@click.option("--embedding-position", type=int, help="Hidden state that is a text's embedding, such as -2.")
+@click.option("--mixer", help="Structure of the token mixing, where keys do not tell.")
+@click.option("--decoder-input", type=click.Choice(["repeat", "unroll"]), help="For autoencoders.")
+@click.option("--decay-constant", type=float, help="For structured recurrent mixers.")
+@click.option("--use-projections/--no-use-projections", default=None, help="For structured mixers with parallel heads.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def convert(source: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Convert a PyTorch checkpoint into a model folder.
+
+    SOURCE is a Trainer run or checkpoint folder, a .safetensors file, a .bin file or a shard index. Nothing in it is
+    executed. What a checkpoint does not hold is told with the options, and kept in the folder's config.json.
+    """
+    hints = {name: value for name, value in options.items() if value is not None}
+    # Named and not imported: the library does not know the converter.
+    report = import_module("convert").convert_checkpoint(source, out, **hints)
+    if as_json:
+        print_json(
+            {
+                "family": report.family,
+                "config": report.config.to_dict(),
+                "out": str(report.out),
+                "parameters": report.parameters,
+                "files": [str(file) for file in report.files],
+                "warnings": list(report.warnings),
+                "seconds": round(report.seconds, 3),
+            }
+        )
+        return
+    for warning in report.warnings:
+        narrate(f"note: {warning}")
+    print_foreign(f"{report.out}  {report.family}, {report.parameters:,} parameters, {report.seconds:.1f} s")

@@ -1,0 +1,28 @@
+"""Access to the golden cases in tests/golden; its README says where they come from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MANIFEST: dict[str, Any] = json.loads((GOLDEN / "manifest.json").read_text(encoding="utf-8"))
+CASES: dict[str, dict[str, Any]] = {case["name"]: case for case in MANIFEST["cases"]}
+CONVERTED = [name for name, case in CASES.items() if "io" in case]
+REFUSED = [name for name, case in CASES.items() if "io" not in case]
+
+
+def checkpoint(name: str) -> Path:
+    return GOLDEN / str(CASES[name]["checkpoint"])
+
+
+def expected(name: str) -> dict[str, npt.NDArray[Any]]:
+    return dict(load_file(GOLDEN / CASES[name]["io"]))
+
+
+def assert_close(name: str, got: Any, want: npt.NDArray[Any]) -> None:
+    """Compare as the manifest says: |got - want| <= atol + rtol * |want|, in float32."""
+    np.testing.assert_allclose(np.array(got, np.float32), want, **CASES[name]["tolerance"])
