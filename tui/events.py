@@ -1,0 +1,182 @@
+"""What the engine and the library tell the application. Plain values: no widget, no model, no connection.
+
+Every string in here may come from outside (a model, a file, a folder name) and is cleaned where it is shown, in
+`tui.widgets.plain`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "cancelled", "failed"]
+
+
+@dataclass(frozen=True)
+class WritingProgress:
+    """How far one continuation has come.
+
+    Attributes:
+        prompt_tokens: Tokens of the text the model was given.
+        tokens: Tokens written so far.
+        tokens_per_second: Speed of writing, 0.0 until it is known.
+        window_used: Positions of the context window in use.
+        context_length: Positions there are.
+        slides: How often the window has slid, that is, forgotten its oldest part.
+    """
+
+    prompt_tokens: int = 0
+    tokens: int = 0
+    tokens_per_second: float = 0.0
+    window_used: int = 0
+    context_length: int = 0
+    slides: int = 0
+
+
+@dataclass(frozen=True)
+class ModelLoading:
+    """The engine has begun to load a model; `path` None is the bundled one, here and below."""
+
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class ModelReady:
+    """A model is loaded; `context_length` is the longest text it can see, in tokens."""
+
+    path: Path | None
+    context_length: int
+
+
+@dataclass(frozen=True)
+class ModelFailed:
+    """A model could not be loaded; `reason` is one line. The model loaded before, if any, stays."""
+
+    path: Path | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class TextWritten:
+    """More text of continuation `run`."""
+
+    run: int
+    text: str
+    progress: WritingProgress
+
+
+@dataclass(frozen=True)
+class WritingFinished:
+    """Continuation `run` has ended; `detail` is one line when `reason` is "failed"."""
+
+    run: int
+    reason: FinishReason
+    progress: WritingProgress
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class EmbedderReady:
+    """Texts can be embedded now."""
+
+
+@dataclass(frozen=True)
+class EmbedderFailed:
+    """Search stays with words; `reason` is one line."""
+
+    reason: str
+
+
+EngineEvent = ModelLoading | ModelReady | ModelFailed | TextWritten | WritingFinished | EmbedderReady | EmbedderFailed
+
+
+@dataclass(frozen=True)
+class FoundPassage:
+    """One search result.
+
+    Attributes:
+        chunk_id: Key of the passage in the library.
+        path: File it is in.
+        line: Line it starts at, counted from 1.
+        heading: Heading it stands under, "" if there is none.
+        snippet: The part that matched.
+        marks: Character spans of `snippet` that matched.
+        why: One short line: what matched.
+    """
+
+    chunk_id: int
+    path: str
+    line: int
+    heading: str
+    snippet: str
+    marks: tuple[tuple[int, int], ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class SearchFinished:
+    """The results of search number `serial`."""
+
+    serial: int
+    query: str
+    passages: tuple[FoundPassage, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PassageOpened:
+    """The full text of a passage, for the preview."""
+
+    chunk_id: int
+    text: str
+    marks: tuple[tuple[int, int], ...]
+    start_line: int
+
+
+@dataclass(frozen=True)
+class LibraryState:
+    """What the library holds.
+
+    Attributes:
+        documents: Files in it.
+        passages: Chunks of text in it.
+        with_meaning: Chunks that have an embedding of the current model.
+    """
+
+    documents: int = 0
+    passages: int = 0
+    with_meaning: int = 0
+
+
+@dataclass(frozen=True)
+class IndexingProgress:
+    """Work on the library: `done` of `total` in a stage.
+
+    Attributes:
+        stage: What is being done, as a word for people.
+        done: Steps done.
+        total: Steps there are; 0 while it is not known.
+        label: What is at hand, for example a path.
+    """
+
+    stage: str
+    done: int
+    total: int
+    label: str
+
+
+@dataclass(frozen=True)
+class IndexingFinished:
+    """Work on the library has ended; `summary` is one line."""
+
+    summary: str
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class LibraryFailed:
+    """The library could not do what was asked; `reason` is one line."""
+
+    reason: str
+
+
+LibraryEvent = SearchFinished | PassageOpened | LibraryState | IndexingProgress | IndexingFinished | LibraryFailed

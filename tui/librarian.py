@@ -1,0 +1,192 @@
+"""The two threads that own the document library: one answers questions, one takes documents in.
+
+Searches overtake each other: only the newest waiting query is run. The work on documents can be stopped at any moment
+and is taken up again at the next start; the library commits as it goes.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlx_mixer.errors import MixerError
+from tui.engine import EngineBusyError
+from tui.events import (
+    FoundPassage,
+    IndexingFinished,
+    IndexingProgress,
+    LibraryEvent,
+    LibraryFailed,
+    LibraryState,
+    PassageOpened,
+    SearchFinished,
+)
+from tui.jobs import JobThread
+
+if TYPE_CHECKING:
+    from mlx_mixer.documents.events import AddReport, Progress
+    from mlx_mixer.documents.library import Library
+    from mlx_mixer.documents.search import SearchResult
+    from mlx_mixer.documents.vectors import TextEmbedder
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.1
+SEARCH_LIMIT = 20
+
+_STAGES = {"scan": "looking", "text": "reading", "meaning": "understanding"}
+
+Emit = Callable[[LibraryEvent], None]
+
+
+class Librarian:
+    """Commands in, `LibraryEvent`s out; no call waits for the work it starts.
+
+    Args:
+        open_library: Opens the library; called on the reading thread, because that takes a moment and imports SQLite
+        helpers.
+        clock: Seconds, for the time a search took.
+    """
+
+    def __init__(
+        self, open_library: "Callable[[], Library]", *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._open_library = open_library
+        self._clock = clock
+        self._reader = JobThread("library-reader")
+        self._writer = JobThread("library-writer")
+        self._emit: Emit = lambda _: None
+        self._library: Library | None = None
+        self._newest_search = 0
+        self._stop_indexing = threading.Event()
+
+    def start(self, emit: Emit) -> None:
+        """Open the library; `emit` is called from the library's threads."""
+        self._emit = emit
+        self._reader.start()
+        self._writer.start()
+        self._ask(lambda library: self._report_state(library))
+
+    def search(self, serial: int, query: str) -> None:
+        """Search; answered by `SearchFinished` unless a newer search was asked for before this one began."""
+        self._newest_search = serial
+        self._ask(lambda library: self._search(library, serial, query))
+
+    def open_passage(self, chunk_id: int, query: str) -> None:
+        """Fetch a passage; answered by `PassageOpened`."""
+        self._ask(lambda library: self._open(library, chunk_id, query))
+
+    def attach(self, embedder: "TextEmbedder") -> None:
+        """Search by meaning from now on, and embed what has not been embedded."""
+        self._ask(lambda library: library.attach(embedder))
+        self._work(lambda library: self._embed_pending(library))
+
+    def add(self, path: Path) -> None:
+        """Take in a file or folder; reported by `IndexingProgress` and `IndexingFinished`."""
+        self._stop_indexing.clear()
+        self._work(lambda library: self._add(library, path))
+
+    def stop_indexing(self) -> None:
+        """Stop the work on documents after the file at hand."""
+        self._stop_indexing.set()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """End both threads; return whether they ended in time."""
+        self.stop_indexing()
+        deadline = time.monotonic() + timeout_seconds
+        ended = [thread.stop(max(0.0, deadline - time.monotonic())) for thread in (self._writer, self._reader)]
+        if all(ended) and self._library is not None:
+            self._library.close()
+        return all(ended)
+
+    def _ask(self, work: "Callable[[Library], None]") -> None:
+        self._guarded(self._reader, work)
+
+    def _work(self, work: "Callable[[Library], None]") -> None:
+        self._guarded(self._writer, work)
+
+    def _guarded(self, thread: JobThread, work: "Callable[[Library], None]") -> None:
+        opened = self._reader.submit(self._get_library)
+
+        def run() -> None:
+            try:
+                work(opened.result())
+            except Exception as error:  # whatever happens to the library, the application goes on
+                self._fail(error)
+
+        thread.submit(run)
+
+    def _get_library(self) -> "Library":
+        if self._library is None:
+            self._library = self._open_library()
+        return self._library
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, MixerError):
+            self._emit(LibraryFailed(str(error)))
+            return
+        log.error("library: %s", type(error).__name__)
+        self._emit(LibraryFailed(f"the library failed: {type(error).__name__}: {error}".splitlines()[0]))
+
+    def _search(self, library: "Library", serial: int, query: str) -> None:
+        if serial != self._newest_search:
+            return
+        began = self._clock()
+        result = _search(library, query)
+        passages = tuple(
+            FoundPassage(hit.chunk_id, hit.path, hit.line, hit.heading, hit.snippet, hit.marks, hit.why)
+            for hit in result.hits
+        )
+        self._emit(SearchFinished(serial, query, passages, self._clock() - began))
+
+    def _open(self, library: "Library", chunk_id: int, query: str) -> None:
+        chunk = library.chunk(chunk_id, query=query)
+        self._emit(PassageOpened(chunk_id, chunk.text, chunk.marks, chunk.line))
+
+    def _report_state(self, library: "Library") -> None:
+        status = library.status()
+        self._emit(LibraryState(status.documents, status.chunks, status.chunks - status.pending))
+
+    def _add(self, library: "Library", path: Path) -> None:
+        self._index(library, lambda progress: library.add([path], progress=progress, is_cancelled=self._is_stopped))
+
+    def _embed_pending(self, library: "Library") -> None:
+        self._index(library, lambda progress: library.embed_pending(progress, is_cancelled=self._is_stopped))
+
+    def _is_stopped(self) -> bool:
+        return self._stop_indexing.is_set() or self._writer.is_stopping
+
+    def _index(self, library: "Library", work: "Callable[[Callable[[Progress], None]], AddReport]") -> None:
+        next_report = 0.0
+
+        def progress(step: "Progress") -> None:
+            nonlocal next_report
+            now = time.monotonic()
+            if now >= next_report:
+                next_report = now + PROGRESS_SECONDS
+                self._emit(IndexingProgress(_STAGES[step.stage], step.done, step.total or 0, step.path))
+
+        report = work(progress)
+        self._report_state(library)
+        self._emit(IndexingFinished(_summary(report), report.cancelled))
+
+
+def _search(library: "Library", query: str) -> "SearchResult":
+    try:
+        return library.search(query, limit=SEARCH_LIMIT, prefix=True)
+    except EngineBusyError:
+        return library.search(query, limit=SEARCH_LIMIT, prefix=True, words_only=True)
+
+
+def _summary(report: "AddReport") -> str:
+    parts = [
+        (report.added, "added"),
+        (report.updated, "updated"),
+        (report.unchanged, "unchanged"),
+        (report.removed, "removed"),
+        (len(report.failed), "could not be read"),
+    ]
+    text = ", ".join(f"{count:,} {word}" for count, word in parts if count) or "nothing to do"
+    return f"{text}; stopped" if report.cancelled else text

@@ -1,0 +1,123 @@
+"""The results of a search, and the passage that is being looked at."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from tui.events import FoundPassage, PassageOpened
+from tui.widgets.plain import Mark, Plain, marked, plain_line, short_path
+
+OPEN_TOOLTIP = "Open the file at the line, in $VISUAL or $EDITOR."
+MARK_STYLE = "$accent bold underline"
+WHY_BESIDE_CELLS = 70
+"""From this width on, the reason stands at the end of the first line and saves one."""
+
+
+class HitList(OptionList):
+    """The hits, best first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False),
+        Binding("k", "cursor_up", "Up", show=False),
+        Binding("enter,o", "select", "Open", id="passage.open", tooltip=OPEN_TOOLTIP),
+        Binding("c", "screen.copy_passage", "Copy", id="passage.copy", tooltip="Copy the passage."),
+        Binding("slash", "screen.focus_query", "Query", id="search.query", tooltip="Go back to the query."),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(compact=True)
+        self._passages: tuple[FoundPassage, ...] = ()
+        self._filled_for = 0
+
+    @property
+    def current(self) -> FoundPassage | None:
+        """The passage under the cursor."""
+        index = self.highlighted
+        return None if index is None or index >= len(self._passages) else self._passages[index]
+
+    def show(self, passages: Sequence[FoundPassage]) -> None:
+        """Replace the hits; the cursor stays on the passage it was on if that is still there."""
+        kept = self.current.chunk_id if self.current is not None else None
+        self._passages = tuple(passages)
+        self._fill()
+        indices = [index for index, passage in enumerate(self._passages) if passage.chunk_id == kept]
+        self.highlighted = indices[0] if indices else (0 if self._passages else None)
+
+    def on_resize(self) -> None:
+        """Lines are cut to the width; the cursor stays."""
+        if self._cells != self._filled_for:
+            highlighted = self.highlighted
+            self._fill()
+            self.highlighted = highlighted
+
+    @property
+    def _cells(self) -> int:
+        return max(10, self.size.width - 4)
+
+    def _fill(self) -> None:
+        self._filled_for = self._cells
+        self.clear_options()
+        self.add_options(Option(hit_content(passage, self._filled_for)) for passage in self._passages)
+
+
+def hit_content(passage: FoundPassage, cells: int) -> Content:
+    """Return where a passage is, its words in their context, and why it was found, in lines of at most `cells`."""
+    where, why = place(passage), plain_line(passage.why, "$text-muted italic")
+    snippet = marked(*around_first_mark(passage.snippet, passage.marks, cells), MARK_STYLE)
+    if cells >= WHY_BESIDE_CELLS:
+        room = cells - why.cell_length - 2
+        first = where.truncate(room, ellipsis=True, pad=True) + Content("  ") + why
+        return Content("\n").join([first, snippet.truncate(cells, ellipsis=True)])
+    lines = (where, snippet, why)
+    return Content("\n").join(line.truncate(cells, ellipsis=True) for line in lines)
+
+
+def place(passage: FoundPassage) -> Content:
+    """Return file, line and the last heading above, the part that is read first in bold."""
+    folder, slash, name = short_path(passage.path).rpartition("/")
+    heading = passage.heading.rpartition(" › ")[2]
+    text = plain_line(f"{name}:{passage.line}", "bold")
+    text += plain_line(f"  {heading}" if heading else "")
+    return text + plain_line(f"  {folder}{slash}", "$text-muted")
+
+
+def around_first_mark(text: str, marks: tuple[Mark, ...], cells: int) -> tuple[str, tuple[Mark, ...]]:
+    """Return the part of a one-line text that shows its first mark when only `cells` characters are seen."""
+    first = min((start for start, _ in marks), default=0)
+    if first < cells * 2 // 3:
+        return text, marks
+    cut = text.rfind(" ", 0, first - cells // 4) + 1
+    return "…" + text[cut:], tuple((start - cut + 1, end - cut + 1) for start, end in marks if start >= cut)
+
+
+class Preview(VerticalScroll, can_focus=True):
+    """The passage under the cursor, whole."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "Down", show=False),
+        Binding("k", "scroll_up", "Up", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield Plain(id="preview-title")
+        yield Plain(id="preview-text")
+
+    def show(self, passage: FoundPassage, opened: PassageOpened) -> None:
+        """Show a passage from its beginning."""
+        where = plain_line(f"{short_path(passage.path)}:{passage.line}", "bold")
+        heading = plain_line(passage.heading, "$text-muted")
+        self.query_one("#preview-title", Plain).show(
+            Content("\n").join([where, heading] if passage.heading else [where])
+        )
+        self.query_one("#preview-text", Plain).show(marked(opened.text, opened.marks, MARK_STYLE))
+        self.scroll_home(animate=False)
+
+    def clear(self) -> None:
+        self.query_one("#preview-title", Plain).show("")
+        self.query_one("#preview-text", Plain).show("")
