@@ -77,7 +77,7 @@ def _table(*token_mixing: Rule) -> tuple[Rule, ...]:
 
 _CONV = _table(
     # Two axes where the mixer is a linear layer over tokens.
-    Rule(f"{BLOCK}.conv.weight", f"{MIXING}.weight", "L L k|L L", taps_first),
+    Rule(f"{BLOCK}.conv.weight", f"{MIXING}.weight", "L L k|L L k=1", taps_first),
     Rule(f"{BLOCK}.conv.bias", f"{MIXING}.bias", "L"),
 )
 FLAT = Family("flat", "flat", "flat", _CONV)

@@ -24,7 +24,8 @@ class Rule:
     Attributes:
         stored: Name pattern in the file.
         target: Name pattern of the parameter.
-        shape: Stored axes as symbols ("L L k") or numbers; alternatives separated by "|".
+        shape: Stored axes as symbols ("L L k") or numbers; alternatives are separated by "|", and "k=1" after the axes
+            is a size that such a shape implies.
         transform: What is done to the arrays.
         is_optional: Whether the tensor may be absent, in all layers alike.
     """
@@ -137,19 +138,37 @@ def _count(found: Found, rules: Sequence[Rule]) -> tuple[int, int]:
 
 def _bind(name: str, shape: tuple[int, ...], symbols: str, sizes: Sizes) -> None:
     """Give the symbols of a shape their values, or check them against the values they have."""
-    for alternative in symbols.split("|"):
-        axes = alternative.split()
-        if len(axes) == len(shape):
-            bound = dict(sizes)
-            if all(_size_fits(axis, size, bound) for axis, size in zip(axes, shape, strict=True)):
-                sizes.update(bound)
-                return
-    known = ", ".join(f"{axis} = {sizes[axis]}" for axis in dict.fromkeys(symbols.split()) if axis in sizes)
-    expected = " or ".join(f"({', '.join(alternative.split())})" for alternative in symbols.split("|"))
-    suffix = f" with {known}" if known else ""
-    raise ConversionError(f"{name} has shape {shape}; expected {expected}{suffix}")
+    alternatives = [_Axes.parse(alternative) for alternative in symbols.split("|")]
+    for axes in alternatives:
+        bound = axes.bind(shape, sizes)
+        if bound is not None:
+            sizes.update(bound)
+            return
+    symbols_used = dict.fromkeys(symbol for axes in alternatives for symbol in (*axes.names, *axes.implied))
+    known = ", ".join(f"{symbol} = {sizes[symbol]}" for symbol in symbols_used if symbol in sizes)
+    expected = " or ".join(f"({', '.join(axes.names)})" for axes in alternatives)
+    raise ConversionError(f"{name} has shape {shape}; expected {expected}{f' with {known}' if known else ''}")
 
 
-def _size_fits(axis: str, size: int, bound: Sizes) -> bool:
-    expected = int(axis) if axis.isdigit() else bound.setdefault(axis, size)
-    return size == expected and size > 0
+@dataclass(frozen=True)
+class _Axes:
+    names: tuple[str, ...]
+    implied: Mapping[str, int]
+
+    @classmethod
+    def parse(cls, text: str) -> "_Axes":
+        words = text.split()
+        implied = dict(word.split("=") for word in words if "=" in word)
+        names = tuple(word for word in words if "=" not in word)
+        return cls(names, {symbol: int(value) for symbol, value in implied.items()})
+
+    def bind(self, shape: tuple[int, ...], sizes: Sizes) -> Sizes | None:
+        """The sizes that this shape adds, or None if it does not fit."""
+        if len(self.names) != len(shape):
+            return None
+        bound = dict(sizes)
+        for name, size in (*zip(self.names, shape, strict=True), *self.implied.items()):
+            expected = int(name) if name.isdigit() else bound.setdefault(name, size)
+            if size != expected or size == 0:
+                return None
+        return bound
