@@ -1,0 +1,119 @@
+"""The convert command: what it prints, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.convert.files import (
+    Call,
+    Name,
+    entry,
+    flat_state,
+    safetensors_bytes,
+    torch_bytes,
+    write_safetensors,
+)
+from tests.convert.golden import checkpoint
+
+WORD = bytes(4)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlx_mixer", "convert", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_json_describes_the_conversion(tmp_path: Path) -> None:
+    done = run(
+        checkpoint("infonce_left"), "--out", tmp_path / "out", "--json",
+        "--padding-side", "left", "--embedding-position", "-2", "--pad-token-id", "1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["family"] == "flat"
+    assert report["out"] == str(tmp_path / "out")
+    assert report["config"] == json.loads((tmp_path / "out" / "config.json").read_text())
+    assert report["config"]["padding_side"] == "left"
+    assert report["config"]["embedding_position"] == -2
+    assert done.stderr == ""
+
+
+def test_people_get_a_line_and_notes(tmp_path: Path) -> None:
+    done = run(checkpoint("kernel4"), "-o", tmp_path / "out")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{tmp_path / 'out'}  kernel, ")
+    assert all(line.startswith("note: ") for line in done.stderr.splitlines())
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def make_bad_files(folder: Path) -> dict[str, int]:
+    """Wrong sources by file name, and the exit code each must end with."""
+    whole = write_safetensors(folder / "whole.safetensors", flat_state()).read_bytes()
+    good = entry("F32", [1], 0, 4)
+    files = {
+        "truncated.safetensors": whole[:-7],
+        "no-header.safetensors": whole[:5],
+        "oversized.safetensors": (1 << 40).to_bytes(8, "little") + whole[8:],
+        "overlap.safetensors": safetensors_bytes({"a": good, "b": good}, WORD),
+        "negative.safetensors": safetensors_bytes({"a": entry("F32", [-1, -1], 0, 4)}, WORD),
+        "wrapped.safetensors": safetensors_bytes({"a": entry("F32", [65536, 65536, 65536, 16384, 4], 0, 0)}),
+        "trailing.safetensors": whole + b"PK",
+        "optimizer.pt": torch_bytes({"state": {}, "param_groups": []}, {}),
+        "training_args.bin": torch_bytes({"a": Call(Name("transformers", "TrainingArguments"), ())}, {}),
+        "payload.bin": torch_bytes({"a": Call(Name("os", "system"), (f"touch {folder / 'marker'}",))}, {}),
+        "weights.gguf": b"GGUF" + bytes(100),
+        "escape.safetensors": safetensors_bytes({"\x1b]0;owned\x07": good}, WORD),
+        "empty.safetensors": b"",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    os.mkfifo(folder / "pipe.safetensors")
+    unknown = write_safetensors(folder / "unknown.safetensors", {"encoder.weight": flat_state()["wte.weight"]})
+    del (extra := flat_state())["mixerblocks.0.conv.bias"]
+    lacking = write_safetensors(folder / "lacking.safetensors", extra)
+    return {
+        **dict.fromkeys(files, 1),
+        "pipe.safetensors": 1,
+        lacking.name: 1,
+        unknown.name: 4,
+        str(checkpoint("double")): 4,
+        str(checkpoint("srm_row")): 4,
+        "nothing.safetensors": 3,
+        "owner/name": 3,
+    }
+
+
+def test_whatever_is_wrong_ends_in_one_line_and_the_documented_code(tmp_path: Path) -> None:
+    """One process for all of them would be faster, but a crash of the interpreter must show."""
+    for name, code in make_bad_files(tmp_path).items():
+        source = name if name == "owner/name" else tmp_path / name
+        done = run(source, "--out", tmp_path / "out")
+        assert done.returncode == code, (name, done.stderr)
+        assert done.stdout == ""
+        assert done.stderr.startswith("mlx-mixer: ")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "\x1b" not in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "marker").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mixer", "attention", "--out", "out"], "hint mixer"),
+        (["--padding-side", "middle", "--out", "out"], "middle"),
+        (["--decay-constant", "-1", "--out", "out"], "above 0"),
+        ([], "--out"),
+    ],
+)
+def test_wrong_use_ends_with_two(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = run(checkpoint("flat"), *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not Path("out").exists()
