@@ -12,7 +12,9 @@ from mlx_mixer.safe_text import safe_text
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object, the same bytes on a terminal and in a pipe."""
-    click.echo(json.dumps(value, ensure_ascii=not _is_utf8(), indent=2))
+    text = json.dumps(value, ensure_ascii=not _is_utf8(), indent=2)
+    # A file name that is not UTF-8 holds lone surrogates, which only an escape can carry.
+    click.echo(json.dumps(value, indent=2) if any("\ud800" <= character <= "\udfff" for character in text) else text)
 
 
 def print_foreign(text: str, *, newline: bool = True) -> None:

@@ -9,10 +9,10 @@ from sqlite_utils import Database
 
 from mlx_mixer.documents import lexical
 from mlx_mixer.documents.events import FileNote
+from mlx_mixer.documents.lexical import Spans
 from mlx_mixer.documents.meaning import pending_chunks
 from mlx_mixer.documents.migrations import schema_version
 from mlx_mixer.documents.query import Query
-from mlx_mixer.documents.snippet import Spans, split_marks
 from mlx_mixer.errors import LibraryError
 
 _VISIBLE = "state = 'indexed' AND missing_since IS NULL"
@@ -119,7 +119,7 @@ def left_out(db: Database) -> list[FileNote]:
     return [FileNote(os.fsdecode(path), reason) for path, reason in rows]
 
 
-def chunk_row(db: Database, chunk_id: int, query: Query | None) -> ChunkRow:
+def chunk_row(db: Database, chunk_id: int, query: Query) -> ChunkRow:
     """Read one chunk.
 
     Raises:
@@ -133,6 +133,5 @@ def chunk_row(db: Database, chunk_id: int, query: Query | None) -> ChunkRow:
     if row is None or row[3] is None:
         raise LibraryError("this passage is not in the library any more; search again")
     line, heading, body, path = row
-    matched = lexical.marked(db, query, chunk_id) if query is not None and not query.is_empty else None
-    marks = split_marks(matched[1])[1] if matched else ()
+    marks = lexical.matches_in(db, query, chunk_id).spans
     return ChunkRow(chunk_id, os.fsdecode(path), line, heading, body, marks)

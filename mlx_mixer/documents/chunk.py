@@ -24,12 +24,14 @@ class ChunkSizes:
     Attributes:
         target: What a chunk should have.
         maximum: What no chunk exceeds.
-        minimum: A section smaller than this joins its neighbour.
+        minimum: A section smaller than this joins its own first subsection.
+        trifle: A section smaller than this joins whatever is beside it.
     """
 
     target: int = 200
     maximum: int = 280
     minimum: int = 40
+    trifle: int = 8
 
 
 class Chunk(NamedTuple):
@@ -55,7 +57,6 @@ class _Span(NamedTuple):
     end: int
     size: float
     heading: tuple[str, ...]
-    heading_size: float  # size of the part the heading comes from
 
 
 def chunk_document(document: ReadDocument, sizes: ChunkSizes | None = None) -> list[Chunk]:
@@ -70,8 +71,7 @@ def chunk_document(document: ReadDocument, sizes: ChunkSizes | None = None) -> l
     for section, end in zip(document.sections, ends, strict=True):
         units = list(_units(document, section.start, end, sizes.target / 2))
         for run in _cut(units, sizes):
-            size = sum(unit.size for unit in run)
-            spans.append(_Span(run[0].start, run[-1].end, size, section.heading, size))
+            spans.append(_Span(run[0].start, run[-1].end, sum(unit.size for unit in run), section.heading))
     chunks, line, position = [], 1, 0
     for span in _join_small(spans, sizes):
         line += document.text.count("\n", position, span.start)
@@ -158,23 +158,27 @@ def _cut(units: list[_Unit], sizes: ChunkSizes) -> Iterator[list[_Unit]]:
 
 
 def _join_small(spans: list[_Span], sizes: ChunkSizes) -> list[_Span]:
-    """Join spans below the minimum with the one after them, or before where nothing comes after."""
+    """Join what is too small to stand alone: the lines over a first subsection with it, a mere heading with any."""
     joined: list[_Span] = []
     for span in spans:
         last = joined[-1] if joined else None
-        if (
-            last
-            and last.size + span.size <= sizes.target
-            and (last.size < sizes.minimum or span.size < sizes.minimum / 4)
-        ):
-            joined[-1] = _join(last, span)
+        if last and last.size + span.size <= sizes.target and _belong_together(last, span, sizes):
+            is_inside = span.heading[: len(last.heading)] == last.heading
+            heading = span.heading if is_inside else _common(last.heading, span.heading)
+            joined[-1] = _Span(last.start, span.end, last.size + span.size, heading)
         else:
             joined.append(span)
-    if len(joined) > 1 and joined[-1].size < sizes.minimum and joined[-2].size + joined[-1].size <= sizes.maximum:
-        joined[-2:] = [_join(joined[-2], joined[-1])]
     return joined
 
 
-def _join(first: _Span, second: _Span) -> _Span:
-    larger = first if first.heading_size > second.heading_size else second
-    return _Span(first.start, second.end, first.size + second.size, larger.heading, larger.heading_size)
+def _belong_together(first: _Span, second: _Span, sizes: ChunkSizes) -> bool:
+    if min(first.size, second.size) < sizes.trifle:
+        return True
+    return first.size < sizes.minimum and second.heading[: len(first.heading)] == first.heading
+
+
+def _common(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    length = next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+    return first[:length]

@@ -18,6 +18,8 @@ _MARKS = (
 )
 _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\f\r\x1b\b")) + b"\x7f"
 _SAMPLE = 1 << 16
+# Some texts hold a few: the output of a terminal, a form feed of another kind.
+_MAX_CONTROLS = 2
 _MAX_CONTROL_SHARE = 0.01
 
 
@@ -34,7 +36,7 @@ def decode(data: bytes) -> tuple[str, str]:
         return _strictly(data, utf16), utf16
     sample = data[:_SAMPLE]
     controls = len(sample) - len(sample.translate(None, _CONTROLS))
-    if controls > _MAX_CONTROL_SHARE * len(sample):
+    if controls > max(_MAX_CONTROLS, _MAX_CONTROL_SHARE * len(sample)):
         raise UnreadableError("not text (binary content)")
     for encoding in ("utf-8", "cp1252"):
         try:

@@ -18,7 +18,7 @@ from mlx_mixer.documents.store import ChunkData, ContentData, FileData, KnownFil
 from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.unreadable import UnreadableError
-from mlx_mixer.documents.words import identifier_words, name_words
+from mlx_mixer.documents.words import identifier_words, path_words
 from mlx_mixer.errors import LibraryError
 
 HEADING_SEPARATOR = " › "
@@ -117,9 +117,9 @@ class TextStage:
                 self._skip(found, str(error), batch, mtime_ns=file.mtime_ns)
                 return
             content = prepare_content(document, digest, reader, encoding)
-        name = name_words(found.path, batch.root_path)
+        words = path_words(found.path, batch.root_path)
         batch.add(
-            FileData(found.path, name, file.size, file.mtime_ns, file.inode, content=content), bytes_read=file.size
+            FileData(found.path, words, file.size, file.mtime_ns, file.inode, content=content), bytes_read=file.size
         )
         self._read += 1
         self._count(known, content, found.path, batch)
@@ -153,18 +153,18 @@ class TextStage:
             self._tally.skipped.append(note)
         state = "failed" if item.unreadable else "skipped"
         if known is None or (known.state, known.reason, known.missing_since) != (state, item.reason, None):
-            name = name_words(item.path, batch.root_path)
-            batch.add(FileData(item.path, name, state="failed" if item.unreadable else "skipped", reason=item.reason))
+            words = path_words(item.path, batch.root_path)
+            batch.add(FileData(item.path, words, state="failed" if item.unreadable else "skipped", reason=item.reason))
 
     def _skip(self, found: Found, reason: str, batch: "_Batch", *, mtime_ns: int) -> None:
         self._tally.skipped.append(FileNote(os.fsdecode(found.path), reason))
-        name = name_words(found.path, batch.root_path)
-        batch.add(FileData(found.path, name, found.size, mtime_ns, found.inode, state="skipped", reason=reason))
+        words = path_words(found.path, batch.root_path)
+        batch.add(FileData(found.path, words, found.size, mtime_ns, found.inode, state="skipped", reason=reason))
 
     def _fail(self, path: bytes, error: OSError, batch: "_Batch") -> None:
         reason = (error.strerror or str(error)).lower()
         self._tally.failed.append(FileNote(os.fsdecode(path), reason))
-        batch.add(FileData(path, name_words(path, batch.root_path), state="failed", reason=reason))
+        batch.add(FileData(path, path_words(path, batch.root_path), state="failed", reason=reason))
 
     def _commit(self, batch: "_Batch") -> None:
         if not batch.is_empty():
@@ -235,7 +235,7 @@ class _Batch:
 
     def write(self, db: Database, now: int) -> None:
         for file_id, path in self.moves:
-            store.move_file(db, file_id, self.root, path, name_words(path, self.root_path))
+            store.move_file(db, file_id, self.root, path, path_words(path, self.root_path))
         for file in self.files:
             store.save_file(db, self.root, file, now)
         store.set_missing(db, self.reappeared, since=None, now=now)

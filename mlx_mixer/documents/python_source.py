@@ -21,7 +21,9 @@ def read_python(text: str) -> ReadDocument:
     marks: dict[int, tuple[str, ...]] = {1: ()}  # line number, from 1 -> heading from there on
     _mark_definitions(tree.body, (), lines, marks)
     offsets = _line_offsets(lines)
-    sections = [Section(offsets[line - 1], marks[line]) for line in sorted(marks) if offsets[line - 1] < len(text)]
+    sections = [
+        Section(offsets[line - 1], marks[line]) for line in sorted(marks) if line == 1 or offsets[line - 1] < len(text)
+    ]
     docstring = (ast.get_docstring(tree) or "").strip().split("\n", 1)[0]
     return ReadDocument(text, docstring[:_MAX_TITLE], tuple(sections))
 
@@ -50,7 +52,7 @@ def _mark_definitions(
         if isinstance(node, ast.ClassDef) and not heading:
             _mark_definitions(node.body, own, lines, marks)
         if end < len(lines):
-            marks.setdefault(end + 1, heading)
+            marks[end + 1] = heading  # until a later definition claims that line
 
 
 def _first_line(node: _Definition, lines: list[str]) -> int:

@@ -35,13 +35,14 @@ SCHEMA_V1 = (
     ) STRICT
     """,
     "CREATE INDEX contents_unreferenced ON contents (id) WHERE unreferenced_since IS NOT NULL",
-    # path: absolute, as the system's own bytes (names need not be UTF-8). name: its words, for search.
+    # path: absolute, as the system's own bytes (names need not be UTF-8). folder, name: its words below the root.
     # mtime_ns is -1 where the file may have changed within the clock's resolution: it is hashed again next time.
     """
     CREATE TABLE files (
         id            INTEGER PRIMARY KEY,
         root          INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
         path          BLOB NOT NULL UNIQUE,
+        folder        TEXT NOT NULL,
         name          TEXT NOT NULL,
         size          INTEGER NOT NULL,
         mtime_ns      INTEGER NOT NULL,
@@ -86,23 +87,23 @@ SCHEMA_V1 = (
     """,
     """
     CREATE VIRTUAL TABLE names_fts USING fts5 (
-        name, content = 'files', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+        folder, name, content = 'files', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
     )
     """,
     """
     CREATE TRIGGER files_inserted AFTER INSERT ON files BEGIN
-        INSERT INTO names_fts (rowid, name) VALUES (new.id, new.name);
+        INSERT INTO names_fts (rowid, folder, name) VALUES (new.id, new.folder, new.name);
     END
     """,
     """
-    CREATE TRIGGER files_renamed AFTER UPDATE OF name ON files BEGIN
-        INSERT INTO names_fts (names_fts, rowid, name) VALUES ('delete', old.id, old.name);
-        INSERT INTO names_fts (rowid, name) VALUES (new.id, new.name);
+    CREATE TRIGGER files_renamed AFTER UPDATE OF folder, name ON files BEGIN
+        INSERT INTO names_fts (names_fts, rowid, folder, name) VALUES ('delete', old.id, old.folder, old.name);
+        INSERT INTO names_fts (rowid, folder, name) VALUES (new.id, new.folder, new.name);
     END
     """,
     """
     CREATE TRIGGER files_deleted AFTER DELETE ON files BEGIN
-        INSERT INTO names_fts (names_fts, rowid, name) VALUES ('delete', old.id, old.name);
+        INSERT INTO names_fts (names_fts, rowid, folder, name) VALUES ('delete', old.id, old.folder, old.name);
     END
     """,
     # data: chunk_count x dims float16, in chunk order. As ids are never used twice, (largest id, number of rows)

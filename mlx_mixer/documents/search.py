@@ -10,8 +10,9 @@ from sqlite_utils import Database
 
 from mlx_mixer.documents import lexical
 from mlx_mixer.documents.fusion import FusionWeights, fuse
+from mlx_mixer.documents.lexical import Spans
 from mlx_mixer.documents.query import Query
-from mlx_mixer.documents.snippet import Snippet, Spans, make_snippet, split_marks
+from mlx_mixer.documents.snippet import make_snippet
 from mlx_mixer.documents.vectors import TextEmbedder, VectorIndex
 
 CANDIDATES_PER_LEG = 100
@@ -87,17 +88,30 @@ def search(
     started = time.perf_counter()
     if query.is_empty or limit < 1:
         return SearchResult((), False, 0.0)
-    ranked = rank(db, query, embedder=embedder, index=index, weights=weights or FusionWeights())
+    ranked = rank(
+        db,
+        query,
+        embedder=embedder,
+        index=index,
+        weights=weights or FusionWeights(),
+        candidates=max(limit, CANDIDATES_PER_LEG),
+    )
     hits = _hits(db, query, ranked, limit)
     by_meaning = any(candidate.cosine is not None for candidate in ranked)
     return SearchResult(tuple(hits), by_meaning, time.perf_counter() - started)
 
 
 def rank(
-    db: Database, query: Query, *, embedder: TextEmbedder | None, index: VectorIndex | None, weights: FusionWeights
+    db: Database,
+    query: Query,
+    *,
+    embedder: TextEmbedder | None,
+    index: VectorIndex | None,
+    weights: FusionWeights,
+    candidates: int = CANDIDATES_PER_LEG,
 ) -> list[Candidate]:
     """Gather the candidates of every leg and order them by their fused score."""
-    matches = lexical.search_words(db, query, CANDIDATES_PER_LEG)
+    matches = lexical.search_words(db, query, candidates)
     names = lexical.name_coverage(db, query)
     bm25 = {(match.content, match.seq): match.bm25 for match in matches}
     places = dict.fromkeys(bm25)
@@ -108,7 +122,10 @@ def rank(
             vector = embedder.embed([query.text], "query")[0]
     if not query.phrases:  # what must occur is settled by the words leg
         excluded = _excluded_places(db, query)
-        others = [*_named_places(names), *(_near_places(db, vector, index) if index and vector is not None else ())]
+        others = [
+            *_named_places(names),
+            *(_near_places(db, vector, index, candidates) if index and vector is not None else ()),
+        ]
         places.update(dict.fromkeys(place for place in others if place not in excluded))
     if not places:
         return []
@@ -125,9 +142,9 @@ def rank(
     ]
 
 
-def _near_places(db: Database, vector: "np.typing.NDArray[np.float32]", index: VectorIndex) -> list[Place]:
+def _near_places(db: Database, vector: "np.typing.NDArray[np.float32]", index: VectorIndex, limit: int) -> list[Place]:
     hidden = [row[0] for row in db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")]
-    return [(content, seq) for content, seq, _ in index.search(vector, CANDIDATES_PER_LEG, hidden=hidden)]
+    return [(content, seq) for content, seq, _ in index.search(vector, limit, hidden=hidden)]
 
 
 def _named_places(names: dict[int, float]) -> list[Place]:
@@ -172,9 +189,8 @@ def _describe(db: Database, query: Query, candidate: Candidate, path: str) -> Hi
     chunk, line, heading, body = db.execute(
         "SELECT id, line, heading, body FROM chunks WHERE content = ? AND seq = ?", candidate.place
     ).fetchone()
-    matched = lexical.marked(db, query, chunk)
-    spans = split_marks(matched[1])[1] if matched else ()
-    snippet: Snippet = make_snippet(body, spans)
+    matches = lexical.matches_in(db, query, chunk)
+    snippet = make_snippet(body, matches.spans)
     return Hit(
         path=path,
         line=line + body.count("\n", 0, snippet.start),
@@ -182,19 +198,15 @@ def _describe(db: Database, query: Query, candidate: Candidate, path: str) -> Hi
         snippet=snippet.text,
         marks=snippet.marks,
         score=candidate.score,
-        why=_why(matched, candidate),
+        why=_why(matches.words, candidate),
         chunk_id=chunk,
     )
 
 
-def _why(matched: tuple[str, str, str] | None, candidate: Candidate) -> str:
+def _why(words: tuple[str, ...], candidate: Candidate) -> str:
     reasons = []
-    if matched:
-        found: dict[str, None] = {}
-        for column in (matched[1], matched[0], matched[2]):
-            text, spans = split_marks(column)
-            found.update(dict.fromkeys(text[a:b].lower() for a, b in spans))
-        reasons.append("words: " + ", ".join(list(found)[:_WORDS_IN_WHY]))
+    if words:
+        reasons.append("words: " + ", ".join(words[:_WORDS_IN_WHY]))
     if candidate.name:
         reasons.append("file name")
     if candidate.cosine is not None:

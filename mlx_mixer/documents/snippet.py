@@ -2,14 +2,12 @@
 
 from typing import NamedTuple
 
-from mlx_mixer.documents.lexical import END_MARK, START_MARK
+from mlx_mixer.documents.lexical import Spans
 
 SNIPPET_CHARACTERS = 240
 # Of the shown text, the part that comes before the first match.
 _LEAD = 60
 _ELLIPSIS = "…"
-
-Spans = tuple[tuple[int, int], ...]
 
 
 class Snippet(NamedTuple):
@@ -18,21 +16,6 @@ class Snippet(NamedTuple):
     text: str
     marks: Spans
     start: int
-
-
-def split_marks(text: str) -> tuple[str, Spans]:
-    """Take the marks out of a highlighted text; return it and the spans that were marked."""
-    plain: list[str] = []
-    spans: list[tuple[int, int]] = []
-    outside, *rest = text.split(START_MARK)
-    plain.append(outside)
-    length = len(outside)
-    for piece in rest:
-        inside, _, outside = piece.partition(END_MARK)
-        spans.append((length, length + len(inside)))
-        plain += (inside, outside)
-        length += len(inside) + len(outside)
-    return "".join(plain), tuple(spans)
 
 
 def make_snippet(body: str, spans: Spans, *, width: int = SNIPPET_CHARACTERS) -> Snippet:

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 from sqlite_utils import Database
 
+from mlx_mixer.documents.words import PathWords
+
 # How long what nothing refers to is kept: long enough to come back from another branch or a disk that was away.
 GRACE_SECONDS = 7 * 24 * 3600
 
@@ -40,7 +42,7 @@ class FileData:
     """One row of `files`. `content` is a row's id, or a document to store first; None for a file left out."""
 
     path: bytes
-    name: str
+    words: PathWords
     size: int = 0
     mtime_ns: int = 0
     inode: int = 0
@@ -118,20 +120,20 @@ def save_file(db: Database, root: int, file: FileData, now: int) -> None:
     content = save_content(db, file.content) if isinstance(file.content, ContentData) else file.content
     before = db.execute("SELECT content FROM files WHERE path = ?", [file.path]).fetchone()
     db.execute(
-        "INSERT INTO files (root, path, name, size, mtime_ns, inode, state, reason, content)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (path) DO UPDATE SET root = excluded.root, name = excluded.name, size = excluded.size,"
-        " mtime_ns = excluded.mtime_ns, inode = excluded.inode, state = excluded.state, reason = excluded.reason,"
-        " content = excluded.content, missing_since = NULL",
-        [root, file.path, file.name, file.size, file.mtime_ns, file.inode, file.state, file.reason, content],
+        "INSERT INTO files (root, path, folder, name, size, mtime_ns, inode, state, reason, content)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (path) DO UPDATE SET root = excluded.root, folder = excluded.folder, name = excluded.name,"
+        " size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, state = excluded.state,"
+        " reason = excluded.reason, content = excluded.content, missing_since = NULL",
+        [root, file.path, *file.words, file.size, file.mtime_ns, file.inode, file.state, file.reason, content],
     )
     update_references(db, {content, before[0] if before else None}, now)
 
 
-def move_file(db: Database, file_id: int, root: int, path: bytes, name: str) -> None:
+def move_file(db: Database, file_id: int, root: int, path: bytes, words: PathWords) -> None:
     """Give a known file a new path."""
     db.execute("DELETE FROM files WHERE path = ? AND id <> ?", [path, file_id])
-    db.execute("UPDATE files SET root = ?, path = ?, name = ? WHERE id = ?", [root, path, name, file_id])
+    db.execute("UPDATE files SET root = ?, path = ?, folder = ?, name = ? WHERE id = ?", [root, path, *words, file_id])
 
 
 def set_missing(db: Database, file_ids: Iterable[int], *, since: int | None, now: int) -> None:

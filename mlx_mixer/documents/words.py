@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 _WORD = re.compile(r"[^\W_]+")
-_CAMEL_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
+_CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 _CAMEL_WORD = re.compile(r"\b_*[A-Za-z]\w*?[a-z0-9][A-Z]\w*|\b_*[A-Z]{2,}[a-z]\w*")
 
 # They say nothing about a document. Kept short: "not", "all" or "before" can be the point of a question.
@@ -28,22 +30,39 @@ def split_identifier(word: str) -> list[str]:
     return parts if len("".join(parts)) == len(word) else [word]
 
 
-def identifier_words(text: str) -> str:
-    """Return the distinct parts of the camelCase words in a text, for the index.
+def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of the parts of every camelCase word in a text.
 
     snake_case, dotted and hyphenated names need no help: the tokenizer cuts there by itself.
     """
-    parts: dict[str, None] = {}
-    for identifier in set(_CAMEL_WORD.findall(text)):
-        for word in words_of(identifier):
-            pieces = split_identifier(word)
-            if len(pieces) > 1:
-                parts.update(dict.fromkeys(piece.lower() for piece in pieces))
-    return " ".join(sorted(parts))
+    for identifier in _CAMEL_WORD.finditer(text):
+        for word in _WORD.finditer(text, *identifier.span()):
+            pieces = split_identifier(word[0])
+            start = word.start()
+            for piece in pieces if len(pieces) > 1 else ():
+                yield start, start + len(piece)
+                start += len(piece)
 
 
-def name_words(path: bytes, root: bytes) -> str:
-    """Return the words of a file's path below its root (of its name, where it is the root itself)."""
-    relative = os.path.relpath(path, root) if path != root else os.path.basename(path)  # noqa: PTH119  (bytes)
-    name = os.fsdecode(relative).encode("utf-8", "replace").decode()
-    return f"{name} {identifier_words(name)}".strip()
+def identifier_words(text: str) -> str:
+    """Return the distinct parts of the camelCase words in a text, for the index."""
+    return " ".join(sorted({text[start:end].lower() for start, end in identifier_parts(text)}))
+
+
+class PathWords(NamedTuple):
+    """The words of a path below its root, by which a file is found."""
+
+    folder: str
+    name: str
+
+
+def path_words(path: bytes, root: bytes) -> PathWords:
+    """Return the words of a file's folders below its root, and of its own name."""
+    folder, name = os.path.split(path)
+    below = os.path.relpath(folder, root) if folder.startswith(root) and folder != root else b""
+    return PathWords(_searchable(below), _searchable(name))
+
+
+def _searchable(name: bytes) -> str:
+    text = os.fsdecode(name).encode("utf-8", "replace").decode()
+    return f"{text} {identifier_words(text)}".strip()

@@ -1,0 +1,86 @@
+"""Markdown falls into sections where a reader sees headings."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlx_mixer.documents.markdown import read_markdown
+
+
+def sections(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The text of every section, and its heading."""
+    document = read_markdown(text)
+    ends = [section.start for section in document.sections[1:]] + [len(text)]
+    return [(text[s.start : e], s.heading) for s, e in zip(document.sections, ends, strict=True)]
+
+
+def test_headings_form_a_path() -> None:
+    text = "intro\n# Guide\na\n## Install\nb\n### Linux\nc\n## Use\nd\n"
+    assert sections(text) == [
+        ("intro\n", ()),
+        ("# Guide\na\n", ("Guide",)),
+        ("## Install\nb\n", ("Guide", "Install")),
+        ("### Linux\nc\n", ("Guide", "Install", "Linux")),
+        ("## Use\nd\n", ("Guide", "Use")),
+    ]
+    assert read_markdown(text).title == "Guide"
+
+
+def test_a_document_may_start_with_its_heading() -> None:
+    assert sections("# Title\ntext") == [("# Title\ntext", ("Title",))]
+
+
+def test_underlined_headings_are_headings() -> None:
+    assert sections("Title\n=====\na\n\nPart\n---\nb") == [
+        ("Title\n=====\na\n\n", ("Title",)),
+        ("Part\n---\nb", ("Title", "Part")),
+    ]
+
+
+@pytest.mark.parametrize("text", ["- item\n---\n", "a\n\n---\nb\n", "| a |\n---\n", "    code\n---\n", "#hashtag\n"])
+def test_what_only_looks_like_a_heading_is_none(text: str) -> None:
+    assert [heading for _, heading in sections(text)] == [()]
+
+
+def test_a_comment_in_a_code_fence_is_no_heading_and_the_fence_is_one_block() -> None:
+    text = "# A\n```sh\n# not a heading\n~~~\n```\nafter\n"
+    document = read_markdown(text)
+    assert [section.heading for section in document.sections] == [("A",)]
+    (start, end) = document.blocks[0]
+    assert text[start:end] == "```sh\n# not a heading\n~~~\n```\n"
+
+
+def test_a_fence_that_never_closes_hides_the_rest() -> None:
+    assert len(sections("# A\n````\n```\n# B\n")) == 1
+
+
+def test_front_matter_names_the_title_and_holds_no_heading() -> None:
+    text = '---\ntitle: "The Title"\n# comment\n---\n# First\n'
+    document = read_markdown(text)
+    assert document.title == "The Title"
+    assert [section.heading for section in document.sections] == [(), ("First",)]
+
+
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("# *Bold* `code` and [a link](http://x) ##", "Bold code and a link"),
+        ("##   spaced   ", "spaced"),
+        ("#", ""),
+        ("# C#", "C#"),
+    ],
+)
+def test_a_heading_is_shown_without_its_markup(line: str, heading: str) -> None:
+    assert sections(line)[0][1] == (heading,)
+
+
+@given(st.lists(st.sampled_from(["# a", "## b", "text", "", "---", "===", "```", "~~~~", "    x", "- l", "title: q"])))
+@settings(max_examples=150)
+def test_sections_always_cover_the_text(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    document = read_markdown(text)
+    starts = [section.start for section in document.sections]
+    assert starts[0] == 0
+    assert starts == sorted(set(starts))
+    assert "".join(part for part, _ in sections(text)) == text
+    assert all(0 <= start < end <= len(text) + 1 for start, end in document.blocks)
