@@ -1,18 +1,109 @@
-"""Decode state of one layer, as mlx-lm's prompt-cache protocol wants it."""
+r"""Decode state of one layer: the rows that later positions still read.
+
+The mixing matrix does not depend on data, so the rows a token mixing has seen are all a layer must remember, and
+decoding from them is exact. It also means the whole past can be mixed ahead of time: when position t enters a block
+of `BLOCK` positions, one product
+
+.. math:: P = W_{[b, b + 32),\, [0, b)}\, X_{[0, b)}
+
+adds what all earlier blocks contribute to the next 32 positions. A step then reads at most 32 rows, whatever the
+length of the text. Steps work on arrays of fixed shapes with the position in an array, so that one compiled graph
+serves every position.
+"""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import mlx.core as mx
 
-# Buffers grow by this many positions at a time, so that a step seldom allocates.
+from mlx_mixer.kernels.row_mix import mix_rows
+
+# Reads per token are t / BLOCK for the product ahead and BLOCK / 2 for the block at hand: least near
+# sqrt(context_length).
+BLOCK = 32
+# Rows grow by this many positions at a time, so that a prefill seldom allocates.
 GROWTH = 64
 
 
-class MixerCache:
-    """Rows that later positions still read: the inputs of a token mixing, and its inner rows if it has two products.
+class RowMixing(NamedTuple):
+    """One causal product of a token mixing.
 
-    Because the mixing matrix does not depend on data, this is all a layer must remember, and decoding from it is exact.
+    Attributes:
+        weight: ``(H, K, L, L)``.
+        bias: ``(H, L)``, or `None`.
+    """
+
+    weight: mx.array
+    bias: mx.array | None
+
+
+class DecodeCache(Protocol):
+    """What a token mixing needs of a cache: to mix new rows with those before them."""
+
+    def mix(self, index: int, mixing: RowMixing, rows: mx.array) -> mx.array:
+        """Take in the next ``(B, n, D)`` rows of product `index` and return their mixed values, ``(B, n, D)``."""
+        ...
+
+
+def mix_from_start(mixing: RowMixing, rows: mx.array, start: int = 0) -> mx.array:
+    """Mixed values of positions `start` to S from the rows of all positions, ``(B, S, D)`` to ``(B, S - start, D)``."""
+    stop = rows.shape[1]
+    mixed = mix_rows(mixing.weight[:, :, start:stop, :stop], rows, start)
+    return mixed if mixing.bias is None else mixed + _by_head(mixing.bias[:, start:stop], rows.shape[2])
+
+
+def _by_head(bias: mx.array, dims: int) -> mx.array:
+    """``(H, n)`` to ``(n, 1)`` for one head, or ``(n, D)`` with each head's bias over its features."""
+    if bias.shape[0] == 1:
+        return bias[0, :, None]
+    return mx.repeat(bias.T, dims // bias.shape[0], axis=1)
+
+
+class StepCache:
+    """One decode step seen by a token mixing: arrays of fixed shapes, position included.
+
+    Args:
+        position: ``(1,)`` int32, the position of the new token.
+        blocks: For every product its rows of the current block and what earlier blocks add to it, both ``(B, BLOCK,
+            D)``.
+    """
+
+    def __init__(self, position: mx.array, blocks: "Sequence[Block]") -> None:
+        self.position = position
+        self.blocks = list(blocks)
+
+    def mix(self, index: int, mixing: RowMixing, rows: mx.array) -> mx.array:
+        recent, ahead = self.blocks[index]
+        within = self.position % BLOCK
+        recent = mx.slice_update(recent, rows, within, axes=(1,))
+        self.blocks[index] = Block(recent, ahead)
+        mixed = mix_rows(_block_row(mixing.weight, self.position, within), recent, BLOCK)
+        mixed = mixed + mx.slice(ahead, within, axes=(1,), slice_size=rows.shape)
+        if mixing.bias is None:
+            return mixed
+        bias = mx.slice(mixing.bias, self.position, axes=(1,), slice_size=(mixing.bias.shape[0], 1))
+        return mixed + _by_head(bias, rows.shape[2])
+
+
+def _block_row(weight: mx.array, position: mx.array, within: mx.array) -> mx.array:
+    """Row `position` of ``(H, K, L, L)``, the columns of its block alone and nothing right of the diagonal: ``(H, K, 1, BLOCK)``."""
+    num_heads, taps, length, _ = weight.shape
+    row = mx.slice(weight, position, axes=(2,), slice_size=(num_heads, taps, 1, length))
+    if length % BLOCK:
+        row = mx.pad(row, [(0, 0), (0, 0), (0, 0), (0, -length % BLOCK)])
+    row = mx.slice(row, position - within, axes=(3,), slice_size=(num_heads, taps, 1, BLOCK))
+    return mx.where(mx.arange(BLOCK) <= within, row, mx.zeros((), row.dtype))
+
+
+class Block(NamedTuple):
+    """Rows of the current block so far (zeros after them), and what earlier blocks add to it; both ``(B, BLOCK, D)``."""
+
+    recent: mx.array
+    ahead: mx.array
+
+
+class MixerCache:
+    """Rows of every product of one token mixing, in mlx-lm's prompt-cache protocol.
 
     Attributes:
         offset: Tokens seen.
@@ -20,21 +111,34 @@ class MixerCache:
 
     def __init__(self, num_buffers: int = 1) -> None:
         self.offset = 0
-        self._buffers: list[mx.array | None] = [None] * num_buffers
+        self._rows: list[mx.array | None] = [None] * num_buffers
+        # Steps keep their rows in the block; they are moved into `_rows` when the block is left or somebody asks.
+        self._blocks: list[Block] | None = None
 
-    def write(self, index: int, rows: mx.array, start: int) -> mx.array:
-        """Put ``(B, n, D)`` rows at `start` in a buffer; returns all rows up to the last, ``(B, start + n, D)``."""
-        stop = start + rows.shape[1]
+    def mix(self, index: int, mixing: RowMixing, rows: mx.array) -> mx.array:
+        self._settle()
+        stop = self.offset + rows.shape[1]
         buffer = self._with_room(index, rows, stop)
-        buffer[:, start:stop] = rows
-        self._buffers[index] = buffer
-        return buffer[:, :stop]
+        buffer[:, self.offset : stop] = rows
+        self._rows[index] = buffer
+        return mix_from_start(mixing, buffer[:, :stop], self.offset)
 
-    def read(self, index: int, stop: int) -> mx.array:
-        """The first `stop` rows of a buffer, ``(B, stop, D)``."""
-        buffer = self._buffers[index]
-        assert buffer is not None, "rows are read only after they were written"
-        return buffer[:, :stop]
+    def enter_step(self, mixings: Sequence[RowMixing], like: mx.array) -> list[Block]:
+        """The block of the next position, with the past mixed ahead when a new block begins.
+
+        Args:
+            mixings: The products of the token mixing this cache belongs to.
+            like: ``(B, 1, D)``, whose batch size, width and dtype new arrays take.
+        """
+        if self._blocks is None or self.offset % BLOCK == 0:
+            self._settle()
+            self._blocks = [self._look_ahead(index, mixing, like) for index, mixing in enumerate(mixings)]
+        return self._blocks
+
+    def leave_step(self, blocks: list[Block]) -> None:
+        """Take the blocks that a step returned and count its token."""
+        self._blocks = blocks
+        self.offset += 1
 
     def advance(self, count: int) -> None:
         """Note that `count` more tokens were seen."""
@@ -42,6 +146,7 @@ class MixerCache:
 
     def trim(self, count: int) -> int:
         """Forget the last `count` tokens, or all there are; returns how many. Their rows are written over later."""
+        self._settle()
         count = min(count, self.offset)
         self.offset -= count
         return count
@@ -58,19 +163,21 @@ class MixerCache:
     @property
     def nbytes(self) -> int:
         """Bytes held, room for later positions included."""
-        return sum(buffer.nbytes for buffer in self._buffers if buffer is not None)
+        arrays = [*self._rows, *(array for block in self._blocks or () for array in block)]
+        return sum(array.nbytes for array in arrays if array is not None)
 
     @property
     def state(self) -> tuple[mx.array | None, ...]:
-        """The rows that count, one array per buffer; `None` for a buffer nothing was written to."""
+        """The rows seen, one ``(B, offset, D)`` array per product; `None` before the first token."""
+        self._settle()
         if self.offset == 0:
-            return tuple(None for _ in self._buffers)
-        return tuple(None if buffer is None else buffer[:, : self.offset] for buffer in self._buffers)
+            return tuple(None for _ in self._rows)
+        return tuple(None if rows is None else rows[:, : self.offset] for rows in self._rows)
 
     @state.setter
     def state(self, arrays: Sequence[mx.array | None]) -> None:
-        # The first buffer has one row per token, so its length is the offset; inner rows may be fewer.
-        self._buffers = list(arrays)
+        self._rows = list(arrays)
+        self._blocks = None
         self.offset = 0 if arrays[0] is None else arrays[0].shape[1]
 
     @classmethod
@@ -80,8 +187,34 @@ class MixerCache:
         cache.state = state
         return cache
 
+    def _settle(self) -> None:
+        """Move the rows of the current block to the others; the block is built again at the next step."""
+        if self._blocks is None:
+            return
+        # At the end of a block the offset is already that of the next one.
+        start = (self.offset - 1) // BLOCK * BLOCK if self.offset else 0
+        for index, (recent, _) in enumerate(self._blocks):
+            buffer = self._with_room(index, recent, self.offset)
+            buffer[:, start : self.offset] = recent[:, : self.offset - start]
+            self._rows[index] = buffer
+        self._blocks = None
+
+    def _look_ahead(self, index: int, mixing: RowMixing, like: mx.array) -> Block:
+        batch, _, dims = like.shape
+        start = self.offset // BLOCK * BLOCK
+        recent = mx.zeros((batch, BLOCK, dims), like.dtype)
+        ahead = recent
+        rows = self._rows[index]
+        if rows is not None and self.offset > start:
+            recent[:, : self.offset - start] = rows[:, start : self.offset]
+        if rows is not None and start > 0:
+            weight = mixing.weight[:, :, start : start + BLOCK, :start]
+            ahead = mx.zeros((batch, BLOCK, dims), like.dtype)
+            ahead[:, : weight.shape[2]] = mix_rows(weight, rows[:, :start], start)
+        return Block(recent, ahead)
+
     def _with_room(self, index: int, rows: mx.array, stop: int) -> mx.array:
-        buffer = self._buffers[index]
+        buffer = self._rows[index]
         capacity = -(-stop // GROWTH) * GROWTH
         batch, _, dims = rows.shape
         if buffer is None or buffer.dtype != rows.dtype or (self.offset == 0 and buffer.shape[0] != batch):

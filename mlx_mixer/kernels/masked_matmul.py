@@ -20,7 +20,7 @@ def masked_matmul(weight: mx.array, rows: mx.array, start: int = 0) -> mx.array:
     Returns:
         ``(..., n, D)``, in the dtype of `rows`.
     """
-    # One row that ends at its own diagonal element has nothing to mask: the common case of decoding.
-    if not (weight.shape[-2] == 1 and weight.shape[-1] <= start + 1):
+    # Columns up to the first row's diagonal element are never masked: the common case of decoding.
+    if weight.shape[-1] > start + 1:
         weight = mx.tril(weight, k=start)
     return weight @ rows

@@ -3,7 +3,7 @@
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.cache import MixerCache
+from mlx_mixer.cache import DecodeCache
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.layers.channel_mixing import ChannelMixing
 from mlx_mixer.layers.token_mixing import make_token_mixing
@@ -28,8 +28,6 @@ class MixerBlock(nn.Module):
         self.channel_norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
         self.channel_mixing = ChannelMixing(config.hidden_size, config.intermediate_size)
 
-    def __call__(self, x: mx.array, cache: MixerCache | None = None) -> mx.array:
+    def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
         x = x + self.token_mixing(self.token_norm(x), cache)
-        if cache is not None:
-            cache.advance(x.shape[1])
         return x + self.channel_mixing(self.channel_norm(x))

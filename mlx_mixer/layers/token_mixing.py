@@ -1,8 +1,11 @@
 """Token mixing: learned linear maps over positions, lower triangular so that no position sees a later one.
 
 Every kind takes normalised rows ``(B, L, D)`` and an optional decode cache, and returns what is added to the residual
-stream. With a cache of `offset` tokens the input is the next L positions, and the result equals the last L rows of
-one full pass (a causal mixer on fewer than `context_length` tokens is the top left corner of its matrices).
+stream. With a cache of `offset` tokens the input is the next L positions, and the result equals the last L rows of one
+full pass (a causal mixer on fewer than `context_length` tokens is the top left corner of its matrices).
+
+A token mixing consists of one or two causal products of rows (`mixings`) and of what is computed position by position
+around them; a cache only has to know the products.
 """
 
 import math
@@ -11,17 +14,19 @@ from typing import Protocol
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.cache import MixerCache
+from mlx_mixer.cache import DecodeCache, RowMixing, mix_from_start
 from mlx_mixer.config import LanguageMixerConfig
-from mlx_mixer.kernels.masked_matmul import masked_matmul
+from mlx_mixer.kernels.gelu import gelu
 
 
 class TokenMixing(Protocol):
     """What a block needs of its token mixing."""
 
-    num_buffers: int
+    def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array: ...
 
-    def __call__(self, x: mx.array, cache: MixerCache | None = None) -> mx.array: ...
+    def mixings(self) -> list[RowMixing]:
+        """The causal products, in the order in which they are computed."""
+        ...
 
 
 class FlatTokenMixing(nn.Module):
@@ -42,18 +47,16 @@ class FlatTokenMixing(nn.Module):
         - Output: same shape and dtype.
     """
 
-    num_buffers = 1
-
     def __init__(self, context_length: int, kernel_size: int = 1) -> None:
         super().__init__()
         self.weight = _triangular_init((kernel_size, context_length, context_length))
         self.bias = mx.zeros((context_length,))
 
-    def __call__(self, x: mx.array, cache: MixerCache | None = None) -> mx.array:
-        start, rows = _rows_so_far(x, cache)
-        stop = start + x.shape[1]
-        mixed = _mix_taps(self.weight[:, start:stop, :stop], rows, start)
-        return mixed + self.bias[start:stop, None]
+    def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
+        return _mix(self.mixings(), 0, x, cache)
+
+    def mixings(self) -> list[RowMixing]:
+        return [RowMixing(self.weight[None], self.bias[None])]
 
 
 class ProjectedTokenMixing(nn.Module):
@@ -70,19 +73,17 @@ class ProjectedTokenMixing(nn.Module):
         - Input and output: ``(B, L, D)``.
     """
 
-    num_buffers = 1
-
     def __init__(self, context_length: int, dims: int) -> None:
         super().__init__()
         self.weight = _triangular_init((1, context_length, context_length))
         self.bias = mx.zeros((context_length,))
         self.out_proj = nn.Linear(dims, dims)
 
-    def __call__(self, x: mx.array, cache: MixerCache | None = None) -> mx.array:
-        start, rows = _rows_so_far(x, cache)
-        stop = start + x.shape[1]
-        mixed = masked_matmul(self.weight[0, start:stop, :stop], rows, start) + self.bias[start:stop, None]
-        return self.out_proj(mixed)
+    def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
+        return self.out_proj(_mix(self.mixings(), 0, x, cache))
+
+    def mixings(self) -> list[RowMixing]:
+        return [RowMixing(self.weight[None], self.bias[None])]
 
 
 class ExpandedTokenMixing(nn.Module):
@@ -103,8 +104,6 @@ class ExpandedTokenMixing(nn.Module):
         - Input and output: ``(B, L, D)``.
     """
 
-    num_buffers = 2
-
     def __init__(self, context_length: int, inner_length: int, bias: bool = True) -> None:
         super().__init__()
         self.inner_weight = _triangular_init((inner_length, context_length))
@@ -113,24 +112,18 @@ class ExpandedTokenMixing(nn.Module):
             self.inner_bias = mx.zeros((inner_length,))
             self.outer_bias = mx.zeros((context_length,))
 
-    def __call__(self, x: mx.array, cache: MixerCache | None = None) -> mx.array:
-        start, rows = _rows_so_far(x, cache)
-        stop = start + x.shape[1]
-        inner_rows = self._inner_rows(rows, start, stop, cache)
-        mixed = masked_matmul(self.outer_weight[start:stop, : inner_rows.shape[1]], inner_rows, start)
-        return mixed + self.outer_bias[start:stop, None] if "outer_bias" in self else mixed
+    def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
+        mixings = self.mixings()
+        return _mix(mixings, 1, gelu(_mix(mixings, 0, x, cache)), cache)
 
-    def _inner_rows(self, rows: mx.array, start: int, stop: int, cache: MixerCache | None) -> mx.array:
-        """Inner rows up to the last position; row f is final once token f is known, so only new ones are computed."""
-        inner_length = self.inner_weight.shape[0]
-        first, last = min(start, inner_length), min(stop, inner_length)
-        if first == last and cache is not None:
-            return cache.read(1, last)
-        hidden = masked_matmul(self.inner_weight[first:last, :stop], rows, first)
-        if "inner_bias" in self:
-            hidden = hidden + self.inner_bias[first:last, None]
-        hidden = nn.gelu(hidden)
-        return hidden if cache is None else cache.write(1, hidden, first)
+    def mixings(self) -> list[RowMixing]:
+        length = self.inner_weight.shape[1]
+        inner_bias = _square(self.inner_bias[None], length, axes=(1,)) if "inner_bias" in self else None
+        outer_bias = self.outer_bias[None] if "outer_bias" in self else None
+        return [
+            RowMixing(_square(self.inner_weight, length, axes=(0,))[None, None], inner_bias),
+            RowMixing(_square(self.outer_weight, length, axes=(1,))[None, None], outer_bias),
+        ]
 
 
 class HeadedTokenMixing(nn.Module):
@@ -152,8 +145,6 @@ class HeadedTokenMixing(nn.Module):
         - Input and output: ``(B, L, D)``.
     """
 
-    num_buffers = 1
-
     def __init__(self, context_length: int, dims: int, num_heads: int, kernel_size: int = 1) -> None:
         super().__init__()
         self.in_proj = nn.Linear(dims, dims)
@@ -161,15 +152,11 @@ class HeadedTokenMixing(nn.Module):
         self.bias = mx.zeros((num_heads, context_length))
         self.out_proj = nn.Linear(dims, dims)
 
-    def __call__(self, x: mx.array, cache: MixerCache | None = None) -> mx.array:
-        start, rows = _rows_so_far(self.in_proj(x), cache)
-        stop = start + x.shape[1]
-        batch, seen, dims = rows.shape
-        num_heads = self.weight.shape[0]
-        heads = rows.reshape(batch, seen, num_heads, dims // num_heads).swapaxes(1, 2)  # (B, H, S, D/H)
-        mixed = _mix_taps(self.weight[:, :, start:stop, :stop], heads, start)
-        mixed = mixed + self.bias[:, start:stop, None]
-        return self.out_proj(mixed.swapaxes(1, 2).reshape(x.shape))
+    def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
+        return self.out_proj(_mix(self.mixings(), 0, self.in_proj(x), cache))
+
+    def mixings(self) -> list[RowMixing]:
+        return [RowMixing(self.weight, self.bias)]
 
 
 def make_token_mixing(config: LanguageMixerConfig) -> TokenMixing:
@@ -186,29 +173,21 @@ def make_token_mixing(config: LanguageMixerConfig) -> TokenMixing:
             return HeadedTokenMixing(length, dims, config.num_heads, config.kernel_size)
 
 
-def _rows_so_far(x: mx.array, cache: MixerCache | None) -> tuple[int, mx.array]:
-    """Position of the first new row, and the rows of every position up to the last new one."""
+def _mix(mixings: list[RowMixing], index: int, rows: mx.array, cache: DecodeCache | None) -> mx.array:
     if cache is None:
-        return 0, x
-    return cache.offset, cache.write(0, x, cache.offset)
+        return mix_from_start(mixings[index], rows)
+    return cache.mix(index, mixings[index], rows)
 
 
-def _mix_taps(weight: mx.array, rows: mx.array, start: int) -> mx.array:
-    """Mix ``(..., S, D)`` with the taps of ``(..., K, n, S)``, laid side by side so that K taps are one product."""
-    taps = weight.shape[-3]
-    if taps == 1:
-        return masked_matmul(weight[..., 0, :, :], rows, start)
-    masked = mx.tril(weight, k=start)
-    side_by_side = mx.concatenate([masked[..., tap, :, :] for tap in range(taps)], axis=-1)  # (..., n, K S)
-    return side_by_side @ mx.concatenate(_shifted_features(rows, taps), axis=-2)
-
-
-def _shifted_features(rows: mx.array, taps: int) -> list[mx.array]:
-    # An even kernel has its extra zero on the right, as "same" padding has in PyTorch.
-    left = (taps - 1) // 2
-    dims = rows.shape[-1]
-    padded = mx.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(left, taps - 1 - left)])
-    return [padded[..., tap : tap + dims] for tap in range(taps)]
+def _square(array: mx.array, length: int, axes: tuple[int, ...]) -> mx.array:
+    """Cut inner rows that reach no output, or add inner rows of zeros, which add nothing: a square computes the same."""
+    for axis in axes:
+        missing = length - array.shape[axis]
+        if missing < 0:
+            array = array[:length] if axis == 0 else array[:, :length]
+        elif missing > 0:
+            array = mx.pad(array, [(0, missing if other == axis else 0) for other in range(array.ndim)])
+    return array
 
 
 def _triangular_init(shape: tuple[int, ...]) -> mx.array:

@@ -1,12 +1,13 @@
 """The causal masked mixer: one class for every form of token mixing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
+from typing import Any
 
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.cache import MixerCache
+from mlx_mixer.cache import Block, MixerCache, StepCache
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.layers.block import MixerBlock
 from mlx_mixer.layers.pooling import TokenWeightedPooling
@@ -42,6 +43,7 @@ class LanguageMixer(nn.Module):
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.pooling == "token_weighted":
             self.pooling = TokenWeightedPooling(config.vocab_size, config.num_layers)
+        self._compiled_step: Callable[..., Any] | None = None
 
     def __call__(self, ids: mx.array, cache: Sequence[MixerCache] | None = None) -> mx.array:
         return self.logits(self.hidden_states(ids, cache))
@@ -49,9 +51,13 @@ class LanguageMixer(nn.Module):
     def hidden_states(self, ids: mx.array, cache: Sequence[MixerCache] | None = None) -> mx.array:
         """What the output head sees, ``(B, L, D)``."""
         self._check_length(ids, cache)
+        if cache is not None and ids.shape[1] == 1:
+            return self._decode(ids, cache)
         x = self.embed_tokens(ids)
         for layer, layer_cache in zip(self.layers, cache or repeat(None, len(self.layers)), strict=True):
             x = layer(x, layer_cache)
+        for layer_cache in cache or ():
+            layer_cache.advance(ids.shape[1])
         return x
 
     def residual_states(self, ids: mx.array) -> list[mx.array]:
@@ -68,7 +74,31 @@ class LanguageMixer(nn.Module):
 
     def make_cache(self) -> list[MixerCache]:
         """An empty decode cache, one entry per layer; mlx-lm calls this too."""
-        return [MixerCache(layer.token_mixing.num_buffers) for layer in self.layers]
+        return [MixerCache(len(layer.token_mixing.mixings())) for layer in self.layers]
+
+    def _decode(self, ids: mx.array, cache: Sequence[MixerCache]) -> mx.array:
+        """One position for every sequence, ``(B, 1)`` to ``(B, 1, D)``, by one graph that serves all positions."""
+        like = mx.zeros((ids.shape[0], 1, self.config.hidden_size), self.layers[0].channel_norm.weight.dtype)
+        blocks = [
+            layer_cache.enter_step(layer.token_mixing.mixings(), like)
+            for layer, layer_cache in zip(self.layers, cache, strict=True)
+        ]
+        if self._compiled_step is None:
+            # Weights are inputs of the graph: it stays right when they are loaded or trained later.
+            self._compiled_step = mx.compile(self._step, inputs=[self.state])
+        hidden, blocks = self._compiled_step(ids, mx.array([cache[0].offset]), blocks)
+        for layer_cache, layer_blocks in zip(cache, blocks, strict=True):
+            layer_cache.leave_step([Block(*block) for block in layer_blocks])
+        return hidden
+
+    def _step(self, ids: mx.array, position: mx.array, blocks: list[list[Block]]) -> tuple[mx.array, list[list[Block]]]:
+        x = self.embed_tokens(ids)
+        left: list[list[Block]] = []
+        for layer, layer_blocks in zip(self.layers, blocks, strict=True):
+            step = StepCache(position, [Block(*block) for block in layer_blocks])
+            x = layer(x, step)
+            left.append(step.blocks)
+        return x, left
 
     def _check_length(self, ids: mx.array, cache: Sequence[MixerCache] | None) -> None:
         seen = cache[0].offset if cache else 0
