@@ -11,7 +11,9 @@ import pytest
 
 from mlx_mixer.documents import indexing, store
 from mlx_mixer.documents.events import AddReport, Progress
+from mlx_mixer.documents.lexical import search_words
 from mlx_mixer.documents.library import Library
+from mlx_mixer.documents.query import parse_query
 from mlx_mixer.errors import LibraryError
 from tests.mlx_mixer.documents.helpers import OLD_NS, write_tree
 
@@ -82,7 +84,7 @@ def test_a_changed_file_replaces_its_text(library: Library, tmp_path: Path) -> N
     write_tree(docs, {"notes.txt": "Remember the bread.\n"}, mtime_ns=OLD_NS + 1)
     assert counts(library.add([docs])) == {"updated": 1, "unchanged": 2}
     assert text_of(library, docs / "notes.txt") == "Remember the bread.\n"
-    assert library.search("milk").hits == ()
+    assert search_words(library._connections.get(), parse_query("milk"), 10) == []
     assert [Path(hit.path).name for hit in library.search("bread").hits] == ["notes.txt"]
     check_index(library)
 
@@ -262,6 +264,28 @@ def test_cancelling_keeps_what_was_done_and_hides_nothing(
     assert counts(report) == {"added": 5, "cancelled": 1}
     assert library.status().documents == 5
     assert counts(library.add([docs])) == {"unchanged": 5, "added": 5}
+    assert counts(library.add([docs], is_cancelled=lambda: True)) == {"cancelled": 1}
+    assert library.status().documents == 10
+
+
+def test_what_lies_below_an_unreadable_folder_is_not_taken_for_gone(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = write_tree(tmp_path / "docs", TREE)
+    library.add([docs])
+    real = os.scandir
+
+    def scandir(folder: bytes) -> object:
+        if folder.endswith(b"/code"):  # permissions do not bind the superuser, who may run this
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = library.add([docs])
+    assert counts(report) == {"unchanged": 2, "failed": 1}
+    assert report.failed[0].reason == "permission denied"
+    assert library.status().documents == 3
+    assert len(library.search("forget tokens").hits) == 1
 
 
 def test_a_library_deleted_while_being_written_is_noticed(
