@@ -182,6 +182,25 @@ def test_overlapping_roots_hold_every_file_once(library: Library, tmp_path: Path
     assert counts(library.add([docs / "code"])) == {"removed": 1}
 
 
+def test_what_a_walk_would_leave_out_may_be_added_by_name_and_stays(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(
+        tmp_path / "docs", {**TREE, ".private/diary.md": "Dear diary.\n", "node_modules/p/a.js": "needle"}
+    )
+    library.add([docs])
+    assert counts(library.add([docs / ".private", docs / "node_modules/p"])) == {"added": 2}
+    assert counts(library.refresh())["unchanged"] == 5
+    assert [Path(hit.path).name for hit in library.search("diary needle").hits] == ["diary.md", "a.js"]
+    assert len(library.status().roots) == 3
+    assert counts(library.add([tmp_path]))["unchanged"] == 3
+    assert len(library.status().roots) == 3
+    assert library.search("diary").hits
+
+
+def test_the_library_does_not_read_itself(tmp_path: Path) -> None:
+    with Library(tmp_path / "library.sqlite3") as library:
+        assert counts(library.add([write_tree(tmp_path, {"a.txt": "x"})])) == {"added": 1}
+
+
 def test_removing_forgets_the_text_and_keeps_the_files(library: Library, tmp_path: Path) -> None:
     docs = write_tree(tmp_path / "docs", {**TREE, "code/copy.txt": TREE["notes.txt"]})
     library.add([docs])
