@@ -123,6 +123,7 @@ class PickleProgram:
         if not isinstance(table, dict):
             raise TypeError("items for something that is not a table")
         for key, value in zip(items[::2], items[1::2], strict=True):
+            # The hash of a nested tuple may take for ever.
             if not isinstance(key, str | int):
                 raise ConversionError(f"{self._what} has a table key that is neither text nor a number")
             table[key] = value

@@ -4,10 +4,11 @@ SentencePiece normalises the whole text, then segments it; the `tokenizers` libr
 Each function below builds one step. What cannot be expressed exactly is refused, because ids that differ from those of
 training are noise to a model.
 
-Three differences remain and are accepted: where two overlapping merges make the same piece, SentencePiece takes the
+A few differences remain and are accepted: where two overlapping merges make the same piece, SentencePiece takes the
 left one and a `tokenizer.json` the one listed first; unigram segmentations of equal probability ("-----" as 2 + 3 or
-3 + 2) are told apart by rounding; and `tokenizers` applies a normalisation table to whole grapheme clusters, so a few
-rare ones come out differently under "nmt_nfkc".
+3 + 2) are told apart by rounding; a unigram model without a piece for "<" reads "<s>" in a text as the token; and
+`tokenizers` applies a normalisation table to whole grapheme clusters, so a few rare ones come out differently under
+"nmt_nfkc".
 """
 
 import base64

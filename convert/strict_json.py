@@ -1,5 +1,6 @@
 """JSON of foreign files, read without the leniency of Python's parser."""
 
+import itertools
 import json
 from typing import Any, NoReturn
 
@@ -31,8 +32,9 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         raise ValueError("the same key stands in it twice")
-    for key in table:
-        key.encode("utf-8")  # raises for a lone surrogate, which has no UTF-8 form
+    for text in itertools.chain.from_iterable(pairs):
+        if isinstance(text, str):
+            text.encode("utf-8")  # raises for a lone surrogate, which has no UTF-8 form
     return table
 
 

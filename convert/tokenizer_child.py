@@ -22,7 +22,7 @@ from convert.weight_file import open_regular
 from mlx_mixer.errors import ConversionError, MixerError
 
 MAX_TOKENIZER_BYTES = 64 << 20
-MAX_MEMORY_BYTES = 8 << 30
+MAX_MEMORY_BYTES = 4 << 30
 ROLES = ("bos", "eos", "unk", "pad")
 # What the special tokens are called where no tokenizer_config.json says so.
 USUAL_NAMES = {

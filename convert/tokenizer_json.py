@@ -73,7 +73,8 @@ def _steps(component: object, role: str) -> Iterator[object]:
 
 
 def _ids(content: dict[str, Any]) -> Iterator[int]:
-    vocab, added = content["model"].get("vocab"), content.get("added_tokens") or []
+    vocab, added = content["model"].get("vocab"), content.get("added_tokens")
+    added = [] if added is None else added
     if not isinstance(vocab, dict | list) or not isinstance(added, list):
         raise ConversionError("tokenizer.json holds no vocabulary")
     if len(vocab) + len(added) > MAX_TOKENS:

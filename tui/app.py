@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from tui import crash, messages
 from tui.commands import ContextCommands, commands_of
 from tui.draft import load_draft, save_draft
 from tui.engine import Engine, MlxEngine
-from tui.events import EngineEvent, LibraryEvent
+from tui.events import EmbedderReady, EngineEvent, LibraryEvent
 from tui.external import ExternalEditor
 from tui.jobs import JobThread
 from tui.librarian import Librarian
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 DRAFT_SECONDS = 1.0
 QUIT_AGAIN_SECONDS = 2.0
-STOP_SECONDS = 0.7
+STOP_SECONDS = 0.5
 """How long quitting waits for a thread that is at work; loading a model cannot be interrupted."""
 
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
@@ -86,6 +87,7 @@ class MixerApp(App[int]):
         self._draft_timer: Timer | None = None
         self._interrupted_at = float("-inf")
         self.failed_with: BaseException | None = None
+        self.is_text_kept = False
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = preferences.theme if preferences.theme in self.available_themes else Preferences.theme
@@ -141,12 +143,19 @@ class MixerApp(App[int]):
         ended = [stop(max(0.0, deadline - time.monotonic())) for stop in stops]
         return all(ended)
 
-    def keep_draft(self) -> None:
-        """Write the text to disk."""
+    def keep_draft(self) -> bool:
+        """Write the text to disk before leaving; return whether that was possible."""
         try:
             save_draft(self._paths.data, self.write_screen.text)
         except OSError as error:
-            notice(self, f"the text could not be kept: {error.strerror}", problem=True)
+            crash.write_report(error, self._paths.log)
+            return False
+        return True
+
+    def _keep_draft_soon(self) -> None:
+        # On another thread: a disk may take its time, and someone is typing.
+        text = self.write_screen.text
+        self._files.submit(lambda: save_draft(self._paths.data, text))
 
     def keep_preferences(self) -> None:
         """Remember theme, model and settings; a disk that refuses them is no reason to bother anyone."""
@@ -159,8 +168,8 @@ class MixerApp(App[int]):
     def _handle_exception(self, error: Exception) -> None:
         self.failed_with = error
         crash.write_report(error, self._paths.log)
-        with contextlib.suppress(Exception):
-            self.keep_draft()
+        with contextlib.suppress(Exception):  # whatever failed may have taken the text along
+            self.is_text_kept = self.keep_draft()
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
@@ -179,7 +188,7 @@ class MixerApp(App[int]):
         apply_event(self.session, event)
         if begins_meaning(event) and self.session.meaning == "waiting":
             self._engine.load_embedder()
-        if self.session.meaning == "ready" and (embedder := self._engine.embedder) is not None:
+        if isinstance(event, EmbedderReady) and (embedder := self._engine.embedder) is not None:
             self._librarian.attach(embedder)
         for screen in (self.write_screen, self.search_screen):
             if screen.is_mounted:
@@ -225,7 +234,7 @@ class MixerApp(App[int]):
     def _draft_changed(self) -> None:
         if self._draft_timer is not None:
             self._draft_timer.stop()
-        self._draft_timer = self.set_timer(DRAFT_SECONDS, self.keep_draft)
+        self._draft_timer = self.set_timer(DRAFT_SECONDS, self._keep_draft_soon)
 
     @on(messages.OpenRequested)
     def _open(self, message: messages.OpenRequested) -> None:
@@ -284,6 +293,13 @@ class MixerApp(App[int]):
         is_write = self.current_mode == "write"
         self.push_screen(HelpScreen("Write" if is_write else "Search", [*keys, *(EDITING_KEYS if is_write else ())]))
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy, also in Apple's Terminal, which ignores the escape sequence for it."""
+        super().copy_to_clipboard(text)
+        if sys.platform == "darwin" and "SSH_CONNECTION" not in os.environ:
+            with contextlib.suppress(OSError):
+                subprocess.run(["pbcopy"], input=text.encode(), check=False)
+
     def action_copy_or_quit(self) -> None:
         now = time.monotonic()
         if now - self._interrupted_at < QUIT_AGAIN_SECONDS:
@@ -319,7 +335,8 @@ def run(*, model: Path | None = None, library: Path | None = None) -> int:
     code = app.return_code or 0
     if app.failed_with is not None:
         name = type(app.failed_with).__name__
-        sys.stderr.write(f"mlx-mixer: stopped by an unexpected {name}; your text is kept, details are in {paths.log}\n")
+        kept = "your text is kept" if app.is_text_kept else "your last changes may be lost"
+        sys.stderr.write(f"mlx-mixer: stopped by an unexpected {name}; {kept}, details are in {paths.log}\n")
     if not has_ended:
         # Ending the interpreter while MLX is at work aborts the process; nothing is left to do but leave.
         leave_by_force(code)

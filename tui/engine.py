@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -43,6 +44,9 @@ QUERY, WRITE, DOCUMENTS = 0, 1, 2
 
 QUERY_SECONDS = 0.25
 """How long a search waits for its query to be embedded before it makes do with words."""
+
+SLICE_TEXTS = 16
+"""Documents embedded in one go."""
 
 Emit = Callable[[EngineEvent], None]
 
@@ -100,13 +104,25 @@ class EngineEmbedder:
         Raises:
             EngineBusyError: If a query had to wait for longer than someone who types would.
         """
-        is_query = kind == "query"
-        job = self._jobs.submit(lambda: self._embedder.embed(texts, kind), urgency=QUERY if is_query else DOCUMENTS)
+        if kind == "query":
+            return self._embed_query(texts)
+        import numpy as np  # on the library's thread: the first paint does without it
+
+        # In slices, so that a continuation need not wait for a whole batch.
+        slices = [texts[start : start + SLICE_TEXTS] for start in range(0, max(1, len(texts)), SLICE_TEXTS)]
+        jobs = [self._submit(part, kind, DOCUMENTS) for part in slices]
+        return np.concatenate([job.result() for job in jobs])
+
+    def _embed_query(self, texts: Sequence[str]) -> "Floats":
+        job = self._submit(texts, "query", QUERY)
         try:
-            return job.result(QUERY_SECONDS if is_query else None)
+            return job.result(QUERY_SECONDS)
         except TimeoutError:
             job.cancel()
             raise EngineBusyError("the engine is busy") from None
+
+    def _submit(self, texts: Sequence[str], kind: Literal["document", "query"], urgency: int) -> "Future[Floats]":
+        return self._jobs.submit(lambda: self._embedder.embed(texts, kind), urgency=urgency)
 
 
 class MlxEngine:

@@ -44,7 +44,8 @@ def fuse(bm25: Floats, cosines: Floats | None, names: Floats, *, meaning: float,
 
     Args:
         bm25: (N,) not negative, higher is better; 0 for candidates that hold none of the words.
-        cosines: (N,) in [-1, 1]; None where there are no embeddings, and words then carry the whole score.
+        cosines: (N,) in [-1, 1]. NaN for a candidate that is not embedded yet: it is taken to be like the others on
+            average, so that it neither gains nor loses. None where nothing is embedded; words then carry the score.
         names: (N,) in [0, 1], share of the query's words in the file's name.
         meaning: Weight `a` of the cosine.
         name: Weight `b` of the file name.
@@ -54,6 +55,8 @@ def fuse(bm25: Floats, cosines: Floats | None, names: Floats, *, meaning: float,
     """
     highest = float(bm25.max(initial=0.0))
     words = bm25 / highest if highest > 0 else np.zeros_like(bm25)
-    if cosines is None:
+    if cosines is None or np.isnan(cosines).all():
         return np.asarray(words + name * names**2)
-    return np.asarray((1.0 - meaning) * words + meaning * np.clip(cosines, 0.0, 1.0) + name * names**2)
+    near = np.clip(cosines, 0.0, 1.0)
+    near = np.where(np.isnan(near), np.nanmean(near), near)
+    return np.asarray((1.0 - meaning) * words + meaning * near + name * names**2)

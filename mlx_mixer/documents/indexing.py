@@ -13,7 +13,7 @@ from mlx_mixer.documents.chunk import chunk_document
 from mlx_mixer.documents.events import FileNote, Progress, Tally
 from mlx_mixer.documents.filebytes import UNSETTLED, FileBytes, content_hash, read_file
 from mlx_mixer.documents.readers import Reader, read_document, reader_for
-from mlx_mixer.documents.scan import Found, LeftOut, scan
+from mlx_mixer.documents.scan import Found, LeftOut, is_inside, scan
 from mlx_mixer.documents.store import ChunkData, ContentData, FileData, KnownFile
 from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.transactions import write_transaction
@@ -51,6 +51,7 @@ class TextStage:
         self._tally = tally
         self._progress = progress
         self._is_cancelled = is_cancelled
+        self._library_path = os.fsencode(db.execute("PRAGMA database_list").fetchone()[2])
         self._library_identity = self._identity()
         self._looked_at = 0
         self._read = 0
@@ -64,7 +65,7 @@ class TextStage:
         with write_transaction(self._db):
             root = store.ensure_root(self._db, path)
             root_path = self._db.execute("SELECT path FROM roots WHERE id = ?", [root]).fetchone()[0]
-        known = {p: file for p, file in store.known_files(self._db, root).items() if store.is_inside(p, path)}
+        known = {p: file for p, file in store.known_files(self._db, root).items() if is_inside(p, path)}
         batch = _Batch(root, root_path)
         seen: set[bytes] = set()
         unreadable: list[bytes] = []
@@ -72,6 +73,8 @@ class TextStage:
             if self._is_cancelled():
                 self._tally.cancelled = True
                 break
+            if item.path.startswith(self._library_path):
+                continue  # the library's own file, and those SQLite keeps beside it
             self._looked_at += 1
             seen.add(item.path)
             if isinstance(item, LeftOut):
@@ -181,7 +184,7 @@ class TextStage:
         gone = [
             (path, file)
             for path, file in known.items()
-            if path not in seen and not any(store.is_inside(path, folder) for folder in unreadable)
+            if path not in seen and not any(is_inside(path, folder) for folder in unreadable)
         ]
         if not gone:
             return
@@ -199,9 +202,8 @@ class TextStage:
         self._tally.removed += sum(state == "indexed" for _, state in current)
 
     def _identity(self) -> tuple[int, int]:
-        path = self._db.execute("PRAGMA database_list").fetchone()[2]
         try:
-            status = Path(path).stat()
+            status = Path(os.fsdecode(self._library_path)).stat()
         except OSError:
             return (0, 0)
         return (status.st_dev, status.st_ino)

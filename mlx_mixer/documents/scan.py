@@ -70,6 +70,21 @@ def scan(root: bytes) -> Iterator[Found | LeftOut]:
         pending.extend(reversed(folders))
 
 
+def is_reached(path: bytes, root: bytes) -> bool:
+    """Whether a walk from `root` comes to `path` as far as names tell."""
+    if not is_inside(path, root):
+        return False
+    *folders, name = path[len(root) :].strip(b"/").split(b"/")
+    return not any(folder_reason(folder) for folder in folders) and not (
+        name and folder_reason(name) and file_reason(name)
+    )
+
+
+def is_inside(path: bytes, folder: bytes) -> bool:
+    """Whether `path` is `folder` or lies below it."""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
 def _judge_root_file(path: bytes, status: os.stat_result) -> Found | LeftOut:
     reason = file_reason(os.path.basename(path))  # noqa: PTH119  (bytes)
     if reason and reason != "hidden":

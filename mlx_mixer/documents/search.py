@@ -136,7 +136,13 @@ def rank(
     meaning = weights.for_query(is_exact=query.is_exact, coverage=lexical.word_coverage(db, query, matches))
     scores = fuse(words, cosines, shares, meaning=meaning, name=weights.name)
     return [
-        Candidate(ordered[i], words[i], None if cosines is None else float(cosines[i]), shares[i], float(scores[i]))
+        Candidate(
+            ordered[i],
+            words[i],
+            None if cosines is None or np.isnan(cosines[i]) else float(cosines[i]),
+            shares[i],
+            float(scores[i]),
+        )
         for i in np.argsort(-scores, kind="stable")
         if scores[i] > 0
     ]

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from sqlite_utils import Database
 
+from mlx_mixer.documents.scan import is_inside, is_reached
 from mlx_mixer.documents.words import PathWords
 
 # How long what nothing refers to is kept: long enough to come back from another branch or a disk that was away.
@@ -165,16 +166,20 @@ def forget(db: Database, before: int) -> None:
 
 
 def ensure_root(db: Database, path: bytes) -> int:
-    """Return the id of the root that holds `path`, a new one if none does; roots inside a new one become part of it."""
+    """Return the id of the root whose walk comes to `path`, or of a new one.
+
+    Roots that the new one's walk comes to become part of it. One inside a folder that is left out (a hidden one, say)
+    stays a root of its own.
+    """
     roots = db.execute("SELECT id, path FROM roots").fetchall()
     for root, root_path in roots:
-        if is_inside(path, root_path):
+        if is_reached(path, root_path):
             return int(root)
     cursor = db.execute("INSERT INTO roots (path) VALUES (?)", [path])
     new = cursor.lastrowid
     assert new is not None
     for root, root_path in roots:
-        if is_inside(root_path, path):
+        if is_reached(root_path, path):
             db.execute("UPDATE files SET root = ? WHERE root = ?", [new, root])
             db.execute("DELETE FROM roots WHERE id = ?", [root])
     return new
@@ -189,8 +194,3 @@ def remove_path(db: Database, path: bytes) -> int:
     db.conn.executemany("DELETE FROM roots WHERE id = ?", [(root,) for root in roots])
     db.execute("DELETE FROM contents WHERE NOT EXISTS (SELECT 1 FROM files WHERE files.content = contents.id)")
     return int(indexed - db.execute("SELECT count(*) FROM files WHERE state = 'indexed'").fetchone()[0])
-
-
-def is_inside(path: bytes, folder: bytes) -> bool:
-    """Whether `path` is `folder` or lies below it."""
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

@@ -101,8 +101,8 @@ class VectorIndex:
             ]
 
     def cosines(self, query: Floats, chunks: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-        """Return the exact cosine of every ``(content, seq)``; 0 where there is no vector (yet)."""
-        result = np.zeros(len(chunks))
+        """Return the exact cosine of every ``(content, seq)``; NaN where there is no vector (yet)."""
+        result = np.full(len(chunks), np.nan)
         with self._lock:
             known = [(i, self._starts[c][0] + seq) for i, (c, seq) in enumerate(chunks) if c in self._starts]
             if known:

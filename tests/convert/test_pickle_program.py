@@ -43,6 +43,8 @@ def test_the_writer_of_these_tests_writes_pickles(value: Any) -> None:
     assert pickle.loads(pickled(value)) == value
 
 
+# Pairs of the pair before: few bytes, and a billion billion elements to whoever unfolds them.
+DOUBLING = b"".join(b"\x94h" + bytes([index]) + b"\x86" for index in range(60))
 BAD: dict[str, bytes] = {
     "nothing": b"",
     "no end": b"\x80\x02}",
@@ -53,6 +55,8 @@ BAD: dict[str, bytes] = {
     "items for a number": b"\x80\x02K\x01(K\x01K\x02u.",
     "an odd number of items": b"\x80\x02}(K\x01u.",
     "a key that is a list": b"\x80\x02}]K\x02s.",
+    "a key that is a tuple": b"\x80\x02})K\x02s.",
+    "a key that doubles sixty times": b"\x80\x04})" + DOUBLING + b"K\x02s.",
     "items appended to a table": b"\x80\x02}K\x01a.",
     "a global without a name": b"\x80\x04K\x01K\x02\x93.",
     "a persistent id of text": b"\x80\x02X\x01\0\0\0aQ.",

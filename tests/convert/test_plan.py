@@ -62,6 +62,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "a short bias": (changed(conv__bias=np.ones(5)), "L = 6"),
     "a wide norm": (changed(seq_layernorm__weight=np.ones(9)), "D = 8"),
     "a feed-forward that does not close": (changed(patch_ff__2__weight=np.ones((8, 15))), "F = 16"),
+    "a context of nothing": (flat_state(length=0), "expected (L, L, k)"),
     "an empty tensor": (changed(patch_ff__0__bias=np.ones(0)), "expected (F)"),
     "a missing tensor": (changed(patch_ff__2__bias=None), "lacks mixerblocks.1.patch_ff.2.bias"),
     "an unknown tensor": (changed(attn_bias=np.ones(3)), "unknown tensors"),

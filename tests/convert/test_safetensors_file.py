@@ -90,6 +90,7 @@ REFUSED_BY_BOTH: dict[str, bytes] = {
     "the same field twice": safetensors_bytes(
         b'{"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}}', WORD
     ),
+    "a lone surrogate in metadata": safetensors_bytes(b'{"__metadata__":{"a":"\\ud800"}}'),
     "a lone surrogate": safetensors_bytes(b'{"\\ud800":' + json.dumps(GOOD).encode() + b"}", WORD),
     "a control character": safetensors_bytes(b'{"\x01":' + json.dumps(GOOD).encode() + b"}", WORD),
 }

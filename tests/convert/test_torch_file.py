@@ -87,6 +87,20 @@ def test_any_transposed_tensor_comes_back(
     file.close()
 
 
+def test_tensors_may_share_a_storage(tmp_path: Path) -> None:
+    numbers = np.arange(7, dtype=np.float32)
+    table = {
+        "a": view((2, 2), (2, 1), elements=7, offset=1),
+        "b": view((2,), (3,), elements=7, offset=3),
+        "c": view((), (), elements=7, offset=6),
+    }
+    file = opened(torch_bytes(table, {"0": numbers.tobytes()}), tmp_path)
+    np.testing.assert_array_equal(file.read("a"), [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(file.read("b"), [3, 6])
+    assert file.read("c") == 6
+    file.close()
+
+
 @pytest.mark.parametrize("dtype", ["<f8", "<f2"])
 def test_other_floats_are_read_as_float32(dtype: str, tmp_path: Path) -> None:
     array = np.array([0.5, -1.25, 3e-5], dtype)

@@ -13,6 +13,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 _SEQUENCE = re.compile(
     r"\x1b\[(?P<private>[?<>=]?)(?P<arguments>[0-9;:]*)[ -/]*(?P<final>[@-~])"  # CSI
@@ -110,7 +111,7 @@ class PseudoTerminal:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
 
-    def __enter__(self) -> "PseudoTerminal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,7 +170,7 @@ class PseudoTerminal:
 
     @property
     def is_restored(self) -> bool:
-        """Whether the last thing said about each mode is that it is off, the cursor is shown, and the line settings are back."""
+        """Whether every mode was switched off again, the cursor is shown, and the line settings are back."""
         modes = {}
         for private, number, final in re.findall(r"\x1b\[(\?)(\d+)([hl])", self.output):
             modes[private + number] = final

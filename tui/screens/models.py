@@ -48,7 +48,6 @@ class ModelPicker(ModalScreen[Choice | None]):
             yield Plain(plain("enter use   shift+tab list   esc cancel", "$text-muted"), classes="dialog-keys")
 
     def on_mount(self) -> None:
-        self.query_one(PathInput).cursor_blink = False
         paths = [model.path for model in self._models]
         if self._models:
             self.query_one(OptionList).highlighted = paths.index(self._current) if self._current in paths else 0

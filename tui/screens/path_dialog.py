@@ -89,7 +89,6 @@ class PathDialog(ModalScreen[Path | None]):
 
     def on_mount(self) -> None:
         entry = self.query_one(PathInput)
-        entry.cursor_blink = False
         entry.cursor_position = len(entry.value)
 
     def action_cancel(self) -> None:

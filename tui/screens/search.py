@@ -97,7 +97,6 @@ class SearchScreen(Screen[None]):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one(QueryInput).cursor_blink = False
         self._redraw()
 
     def show_event(self, event: EngineEvent | LibraryEvent) -> None:

@@ -27,7 +27,7 @@ from tui.widgets.manuscript import MAX_PASTE_CHARACTERS, Manuscript
 from tui.widgets.plain import Plain, notice, plain
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.top_bar import TopBar
-from tui.widgets.writing_status import Activity, WritingStatus
+from tui.widgets.writing_status import Activity, WritingStatus, forgets
 
 PLACEHOLDER = (
     "Write a beginning and press Tab: the model continues from the cursor.\nEsc stops it and keeps what it wrote."
@@ -111,9 +111,12 @@ class WriteScreen(Screen[None]):
                     self._finish(reason, progress if progress.tokens else self._progress, detail)
             case ModelLoading():
                 self._progress = WritingProgress()
-            case ModelFailed() if self._activity == "waiting":
-                self._finish("failed", self._progress, "")
-            case ModelReady() | ModelFailed():
+                self._notice("")
+            case ModelFailed(reason=reason):
+                if self._activity == "waiting":
+                    self._finish("failed", self._progress)
+                self._notice(f"✗ {reason}. Ctrl+L chooses another model.")
+            case ModelReady():
                 pass
             case _:
                 return
@@ -147,6 +150,8 @@ class WriteScreen(Screen[None]):
             self.action_stop_writing()
         if self.manuscript.discard_continuation():
             self.action_continue_text()
+            if self._session.settings.seed is not None:
+                self._notice("The seed is fixed, so the same text comes again. F2 changes it.")
 
     def action_settings(self) -> None:
         self.query_one(SettingsPanel).open()
@@ -209,7 +214,7 @@ class WriteScreen(Screen[None]):
             self._notice(f"Reached {progress.tokens} tokens. Tab goes on from here, F2 changes the limit.")
 
     def _warn_of_slide(self) -> None:
-        if self._progress.slides:
+        if forgets(self._progress):
             self._notice("▲ The window is full. The model no longer sees the oldest part of the text.")
 
     def _notice(self, text: str) -> None:

@@ -11,5 +11,8 @@ MAX_CHARACTERS = 4096
 class CleanInput(Input):
     """An `Input` whose value never holds a control character and is never longer than `MAX_CHARACTERS`."""
 
+    def on_mount(self) -> None:
+        self.cursor_blink = False
+
     def validate_value(self, value: str) -> str:
         return safe_line(value[:MAX_CHARACTERS])

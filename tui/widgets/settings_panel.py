@@ -54,10 +54,6 @@ class SettingsPanel(Vertical):
         self.display = True
         self.query_one(f"#{FIELDS[0].name}").focus()
 
-    def on_mount(self) -> None:
-        for entry in self.query(CleanInput):
-            entry.cursor_blink = False
-
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if event.widget.id:
             self._explain(_field(event.widget.id))

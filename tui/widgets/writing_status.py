@@ -9,7 +9,7 @@ from textual.content import Content
 from tui.events import FinishReason, WritingProgress
 from tui.session import Session
 from tui.widgets.meter import meter
-from tui.widgets.plain import Plain, plain, plain_line
+from tui.widgets.plain import Plain, plain
 
 Activity = Literal["idle", "waiting", "writing"] | FinishReason
 
@@ -38,8 +38,8 @@ class WritingStatus(Horizontal):
 
 def activity_line(session: Session, activity: Activity, progress: WritingProgress) -> Content:
     """Return what the model is doing: a sign, a word, and the numbers that belong to it."""
-    if session.model_state == "failed" and activity in ("idle", "waiting"):
-        return plain_line(f"✗ {session.model_problem}", "$text-error")
+    if session.model_state == "failed" and activity in ("idle", "failed"):
+        return plain("✗ no model", "$text-error")
     if activity == "idle":
         return plain("◌ loading the model", "$text-muted") if session.model_state == "loading" else plain("○ ready")
     sign, word = _SIGNS[activity]
@@ -57,6 +57,11 @@ def window_line(session: Session, progress: WritingProgress) -> Content:
     if not total:
         return Content("")
     used = progress.window_used
-    is_full = progress.slides > 0 or used >= total
-    bar = meter(used, total, cells=12, style="$warning" if is_full else "$primary")
-    return plain("window ", "$text-muted") + bar + plain(f" {used} / {total}", "$text-muted")
+    bar = meter(used, total, cells=12, style="$warning" if forgets(progress) else "$primary")
+    label = plain("▲ window ", "$warning") if forgets(progress) else plain("window ", "$text-muted")
+    return label + bar + plain(f" {used} / {total}", "$text-muted")
+
+
+def forgets(progress: WritingProgress) -> bool:
+    """Whether the model no longer sees all of the text before the cursor."""
+    return progress.slides > 0 or progress.prompt_tokens > progress.context_length > 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
+from mlx_mixer.documents import database
 from mlx_mixer.documents.database import ThreadConnections, connect, open_database
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.migrations import MIGRATIONS, migrate, schema_version
@@ -153,6 +154,14 @@ def test_a_second_writer_is_told_who_the_first_is(path: Path) -> None:
         pass
     with writer_lock(path):
         pass
+
+
+def test_a_new_schema_waits_for_the_writer_of_the_old_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    path.parent.mkdir()
+    with writer_lock(path), pytest.raises(LibraryError, match="being written"):
+        open_database(path)
+    open_database(path).close()
 
 
 def test_every_thread_has_its_own_connection_and_old_ones_are_closed(path: Path) -> None:

@@ -33,6 +33,15 @@ def test_without_embeddings_words_carry_the_whole_score() -> None:
     assert scores.tolist() == [1.0, 0.5]
 
 
+def test_a_candidate_without_a_vector_is_taken_for_average() -> None:
+    cosines = np.array([0.8, np.nan, -0.5, 0.4])
+    known = np.array([0.8, 0.4, -0.5, 0.4])  # mean of 0.8, 0 and 0.4
+    bm25, names = np.array([3.0, 4.0, 2.0, 1.0]), np.zeros(4)
+    np.testing.assert_allclose(
+        fuse(bm25, cosines, names, meaning=0.4, name=0.0), fuse(bm25, known, names, meaning=0.4, name=0.0)
+    )
+
+
 @given(CANDIDATES)
 @settings(max_examples=50)
 def test_weight_zero_keeps_the_order_of_bm25(candidates: list[tuple[float, float, float]]) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from mlx_mixer.documents import indexing, store
 from mlx_mixer.documents.events import AddReport, Progress
+from mlx_mixer.documents.lexical import search_words
 from mlx_mixer.documents.library import Library
+from mlx_mixer.documents.query import parse_query
 from mlx_mixer.errors import LibraryError
 from tests.mlx_mixer.documents.helpers import OLD_NS, write_tree
 
@@ -82,7 +84,7 @@ def test_a_changed_file_replaces_its_text(library: Library, tmp_path: Path) -> N
     write_tree(docs, {"notes.txt": "Remember the bread.\n"}, mtime_ns=OLD_NS + 1)
     assert counts(library.add([docs])) == {"updated": 1, "unchanged": 2}
     assert text_of(library, docs / "notes.txt") == "Remember the bread.\n"
-    assert library.search("milk").hits == ()
+    assert search_words(library._connections.get(), parse_query("milk"), 10) == []
     assert [Path(hit.path).name for hit in library.search("bread").hits] == ["notes.txt"]
     check_index(library)
 
@@ -180,6 +182,25 @@ def test_overlapping_roots_hold_every_file_once(library: Library, tmp_path: Path
     assert counts(library.add([docs / "code"])) == {"removed": 1}
 
 
+def test_what_a_walk_would_leave_out_may_be_added_by_name_and_stays(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(
+        tmp_path / "docs", {**TREE, ".private/diary.md": "Dear diary.\n", "node_modules/p/a.js": "needle"}
+    )
+    library.add([docs])
+    assert counts(library.add([docs / ".private", docs / "node_modules/p"])) == {"added": 2}
+    assert counts(library.refresh())["unchanged"] == 5
+    assert [Path(hit.path).name for hit in library.search("diary needle").hits] == ["diary.md", "a.js"]
+    assert len(library.status().roots) == 3
+    assert counts(library.add([tmp_path]))["unchanged"] == 3
+    assert len(library.status().roots) == 3
+    assert library.search("diary").hits
+
+
+def test_the_library_does_not_read_itself(tmp_path: Path) -> None:
+    with Library(tmp_path / "library.sqlite3") as library:
+        assert counts(library.add([write_tree(tmp_path, {"a.txt": "x"})])) == {"added": 1}
+
+
 def test_removing_forgets_the_text_and_keeps_the_files(library: Library, tmp_path: Path) -> None:
     docs = write_tree(tmp_path / "docs", {**TREE, "code/copy.txt": TREE["notes.txt"]})
     library.add([docs])
@@ -262,6 +283,28 @@ def test_cancelling_keeps_what_was_done_and_hides_nothing(
     assert counts(report) == {"added": 5, "cancelled": 1}
     assert library.status().documents == 5
     assert counts(library.add([docs])) == {"unchanged": 5, "added": 5}
+    assert counts(library.add([docs], is_cancelled=lambda: True)) == {"cancelled": 1}
+    assert library.status().documents == 10
+
+
+def test_what_lies_below_an_unreadable_folder_is_not_taken_for_gone(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = write_tree(tmp_path / "docs", TREE)
+    library.add([docs])
+    real = os.scandir
+
+    def scandir(folder: bytes) -> object:
+        if folder.endswith(b"/code"):  # permissions do not bind the superuser, who may run this
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = library.add([docs])
+    assert counts(report) == {"unchanged": 2, "failed": 1}
+    assert report.failed[0].reason == "permission denied"
+    assert library.status().documents == 3
+    assert len(library.search("forget tokens").hits) == 1
 
 
 def test_a_library_deleted_while_being_written_is_noticed(

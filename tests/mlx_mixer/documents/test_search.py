@@ -154,14 +154,21 @@ def test_meaning_is_named_in_the_reason_and_may_be_left_out(filled: Library, emb
     assert "meaning" not in result.hits[0].why
 
 
-def test_deleted_and_old_versions_are_not_found_by_meaning(
+def test_deleted_documents_take_no_place_among_the_nearest(
     filled: Library, embedder: WatchedEmbedder, tmp_path: Path
 ) -> None:
     filled.attach(embedder)
     filled.embed_pending()
-    (tmp_path / "docs/garden.md").unlink()
+    everything = names(filled, "zeppelin")
+    (tmp_path / "docs" / everything[0]).unlink()
     filled.refresh()
-    assert "garden.md" not in [Path(hit.path).name for hit in filled.search("bake bread", limit=50).hits]
+    index = VectorIndex(embedder.fingerprint, embedder.dims)
+    options = {"embedder": embedder, "index": index, "weights": FusionWeights(), "candidates": 1}
+    (nearest,) = rank(filled._connections.get(), parse_query("zeppelin"), **options)
+    remaining = names(filled, "zeppelin")
+    assert remaining[0] == everything[1]
+    assert nearest.cosine is not None
+    assert filled.search("zeppelin", limit=1).hits[0].score == pytest.approx(nearest.score)
 
 
 def test_an_exclusion_holds_for_meaning_too(filled: Library, embedder: WatchedEmbedder) -> None:

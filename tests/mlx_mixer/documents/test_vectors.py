@@ -89,7 +89,7 @@ def check(index: VectorIndex, stored: dict[int, npt.NDArray[np.float32]], query:
     assert [place for place, _ in best] == [(content, seq) for content, seq, _ in got]
     np.testing.assert_allclose([score for _, score in best], [score for *_, score in got], atol=2e-6)
     places = [*expected, (10**9, 0)]
-    np.testing.assert_allclose(index.cosines(query, places), [*expected.values(), 0.0], atol=2e-6)
+    np.testing.assert_allclose(index.cosines(query, places), [*expected.values(), np.nan], atol=2e-6)
     hidden = {content for content, _ in list(expected)[:3]}
     visible = [place for place, _ in sorted(expected.items(), key=lambda item: -item[1]) if place[0] not in hidden]
     assert [(content, seq) for content, seq, _ in index.search(query, 5, hidden=hidden)] == visible[:5]

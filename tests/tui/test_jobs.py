@@ -1,0 +1,76 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tui.jobs import JobThread
+
+
+@pytest.fixture
+def jobs() -> Iterator[JobThread]:
+    thread = JobThread("test")
+    thread.start()
+    yield thread
+    assert thread.stop(5)
+
+
+def test_the_most_urgent_job_runs_first(jobs: JobThread) -> None:
+    gate, order = threading.Event(), list[str]()
+    jobs.submit(gate.wait)
+    late = jobs.submit(lambda: order.append("late"), urgency=2)
+    jobs.submit(lambda: order.append("soon"), urgency=1)
+    jobs.submit(lambda: order.append("soon after"), urgency=1)
+    gate.set()
+    late.result(5)
+    assert order == ["soon", "soon after", "late"]
+
+
+def test_all_jobs_run_on_one_thread_that_is_not_the_callers(jobs: JobThread) -> None:
+    threads = {jobs.submit(threading.get_ident).result(5) for _ in range(5)}
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+def test_an_exception_reaches_the_one_who_asked_and_the_thread_lives_on(jobs: JobThread) -> None:
+    with pytest.raises(ZeroDivisionError):
+        jobs.submit(lambda: 1 // 0).result(5)
+    assert jobs.submit(lambda: "alive").result(5) == "alive"
+
+
+def test_a_long_job_lets_urgent_ones_through_between_its_steps(jobs: JobThread) -> None:
+    gate, order = threading.Event(), list[str]()
+
+    def long_job() -> None:
+        gate.wait()
+        order.append("step 1")
+        jobs.run_waiting(max_urgency=0)
+        order.append("step 2")
+
+    long = jobs.submit(long_job, urgency=1)
+    patient = jobs.submit(lambda: order.append("patient"), urgency=1)
+    jobs.submit(lambda: order.append("urgent"), urgency=0)
+    gate.set()
+    long.result(5)
+    patient.result(5)
+    assert order in (["step 1", "urgent", "step 2", "patient"], ["urgent", "step 1", "step 2", "patient"])
+
+
+def test_stopping_cancels_what_waits_and_tells_when_a_job_does_not_end() -> None:
+    jobs, gate, running = JobThread("test"), threading.Event(), threading.Event()
+    jobs.start()
+
+    def stubborn() -> None:
+        running.set()
+        gate.wait()
+
+    jobs.submit(stubborn)
+    running.wait(5)
+    waiting = jobs.submit(lambda: "never")
+    assert not jobs.stop(0.05)
+    gate.set()
+    assert jobs.stop(5)
+    assert waiting.cancelled()
+
+
+def test_a_thread_that_never_started_stops_at_once() -> None:
+    assert JobThread("test").stop(0)
