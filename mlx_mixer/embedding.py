@@ -7,8 +7,9 @@ longer than the window is
   read in windows whose weighted sums are added, so no part of it is dropped.
 - "mean": the plain mean of the last hidden states, in windows likewise.
 - "position": the hidden state at one position, as the paper's retrieval models use it. Left-padded checkpoints see a
-text at the end of
-  the full window; others at its start, where padding on the right changes nothing and is left out.
+  text at the end of the full window. The padding before it is the same for every text, so what a layer remembers of it
+  is computed once, and a text costs its own tokens. Others see a text at the start of the window, where padding on the
+  right changes nothing and is left out.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from mlx_mixer.errors import CheckpointError
 from mlx_mixer.models.language import LanguageMixer
 
 TextKind = Literal["document", "query"]
+Pool = Callable[[mx.array, mx.array], mx.array]
 # Rows of one forward pass: large enough for the matmul to be efficient, small enough to stay in tens of megabytes.
 TOKENS_PER_BATCH = 4096
 
@@ -45,6 +47,7 @@ class Embedder:
         self.context_length = model.config.context_length
         self.fingerprint = fingerprint
         self._tokenizer = tokenizer
+        self._remembered_padding: list[tuple[mx.array, ...]] | None = None
 
     def embed(self, texts: Sequence[str], kind: TextKind = "document") -> npt.NDArray[np.float32]:
         """Embed texts.
@@ -60,13 +63,9 @@ class Embedder:
         del kind  # no supported checkpoint distinguishes the two
         vectors = np.zeros((len(texts), self.dims), np.float32)
         ids = self._encode(texts)
-        pool = {"token_weighted": self._weighted_sums, "mean": self._plain_sums, "position": self._states_at}
-        if self.model.config.pooling == "position":
-            ids = [self._at_its_position(tokens) for tokens in ids]
-        windows = list(self._windows(ids))
-        for batch in _batches(windows):
-            sums = _pool_batch(batch, pool[self.model.config.pooling])
-            np.add.at(vectors, [text for text, _ in batch], sums)
+        pool, pads_left = self._pooling()
+        for batch in _batches(list(self._windows(ids))):
+            np.add.at(vectors, [text for text, _ in batch], _pool_batch(batch, pool, pads_left=pads_left))
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.divide(vectors, norms, out=vectors, where=norms > 0)
 
@@ -82,8 +81,23 @@ class Embedder:
     def _windows(self, ids: list[list[int]]) -> Iterator[tuple[int, list[int]]]:
         """(index of the text, up to `context_length` of its tokens)."""
         for text, tokens in enumerate(ids):
-            for start in range(0, len(tokens), self.context_length):
+            # A single state stands for a text: there is nothing to add up over windows.
+            stop = min(len(tokens), 1) if self.model.config.pooling == "position" else len(tokens)
+            for start in range(0, stop, self.context_length):
                 yield text, tokens[start : start + self.context_length]
+
+    def _pooling(self) -> tuple[Pool, int | None]:
+        """How a batch becomes vectors, and the id its rows are padded with on the left (`None`: on the right)."""
+        config = self.model.config
+        if config.pooling == "token_weighted":
+            return self._weighted_sums, None
+        if config.pooling == "mean":
+            return self._plain_sums, None
+        if config.padding_side != "left":
+            return self._states_at, None
+        if config.pad_token_id is None:
+            raise CheckpointError("this model was trained on left-padded text, but its config.json has no pad_token_id")
+        return self._states_at_the_end, config.pad_token_id
 
     def _weighted_sums(self, ids: mx.array, lengths: mx.array) -> mx.array:
         is_real = mx.arange(ids.shape[1])[None] < lengths[:, None]
@@ -109,15 +123,30 @@ class Embedder:
         # A left-padded language model never trained the state of the last position.
         return -2 if config.padding_side == "left" else -1
 
-    def _at_its_position(self, tokens: list[int]) -> list[int]:
-        """The first window of a text, padded on the left where the model was trained that way."""
-        config = self.model.config
-        tokens = tokens[: config.context_length]
-        if config.padding_side != "left" or not tokens:
-            return tokens
-        if config.pad_token_id is None:
-            raise CheckpointError("this model was trained on left-padded text, but its config.json has no pad_token_id")
-        return [config.pad_token_id] * (config.context_length - len(tokens)) + tokens
+    def _states_at_the_end(self, ids: mx.array, _: mx.array) -> mx.array:
+        """States of a left-padded window of which `ids` are the last positions."""
+        length, position = self.context_length, self._position
+        from_end = -position if position < 0 else length - position
+        if ids.shape[1] < from_end:
+            ids = mx.pad(ids, [(0, 0), (from_end - ids.shape[1], 0)], constant_values=self.model.config.pad_token_id)
+        batch, count = ids.shape
+        before = length - count
+        cache = self.model.make_cache()
+        if before:
+            for layer_cache, rows in zip(cache, self._pad_rows(), strict=True):
+                layer_cache.state = [mx.broadcast_to(row[:, :before], (batch, before, row.shape[2])) for row in rows]
+        return self.model.hidden_states(ids, cache)[:, count - from_end]
+
+    def _pad_rows(self) -> list[tuple[mx.array, ...]]:
+        """What every layer remembers of a window of padding, ``(1, L - 1, D)`` for each of its products."""
+        if self._remembered_padding is None:
+            cache = self.model.make_cache()
+            pads = mx.full((1, self.context_length - 1), self.model.config.pad_token_id)
+            mx.eval(self.model.hidden_states(pads, cache))
+            rows = [tuple(row for row in layer_cache.state if row is not None) for layer_cache in cache]
+            mx.eval(rows)
+            self._remembered_padding = rows
+        return self._remembered_padding
 
 
 def load_embedder(path: str | Path | None = None) -> Embedder:
@@ -163,12 +192,11 @@ def _batches(windows: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, l
         yield batch
 
 
-def _pool_batch(
-    batch: list[tuple[int, list[int]]], pool: Callable[[mx.array, mx.array], mx.array]
-) -> npt.NDArray[np.float32]:
-    """Pool one batch; ids beyond a text's end are 0, which no earlier position of a causal model sees."""
+def _pool_batch(batch: list[tuple[int, list[int]]], pool: Pool, *, pads_left: int | None) -> npt.NDArray[np.float32]:
+    """Pool one batch; ids after a text's end are 0, which no earlier position of a causal model sees."""
     lengths = np.array([len(tokens) for _, tokens in batch])
-    ids = np.zeros((len(batch), lengths.max()), np.int32)
+    ids = np.full((len(batch), lengths.max()), pads_left or 0, np.int32)
     for row, (_, tokens) in enumerate(batch):
-        ids[row, : len(tokens)] = tokens
+        start = 0 if pads_left is None else ids.shape[1] - len(tokens)
+        ids[row, start : start + len(tokens)] = tokens
     return np.array(pool(mx.array(ids), mx.array(lengths)).astype(mx.float32))

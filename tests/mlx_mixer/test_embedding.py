@@ -11,7 +11,7 @@ import pytest
 from mlx_mixer.checkpoint import load_model
 from mlx_mixer.embedding import Embedder, load_embedder
 from mlx_mixer.errors import CheckpointError, ModelNotFoundError
-from tests.tiny import byte_tokenizer, tiny_model_folder
+from tests.tiny import FORMS, byte_tokenizer, tiny_model_folder
 
 TEXTS = [
     "short",
@@ -64,8 +64,15 @@ def test_mean_pooling_averages_every_window(tmp_path: Path) -> None:
         np.testing.assert_allclose(vector, normalise(np.asarray(total)), rtol=1e-4, atol=1e-5)
 
 
-def test_left_padded_models_see_a_text_at_the_end_of_the_window(tmp_path: Path) -> None:
-    vectors = embedder(tmp_path, padding_side="left", pad_token_id=256).embed(TEXTS)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("position", [None, -1, -5, 3, 23])
+def test_left_padded_models_see_a_text_at_the_end_of_the_window(
+    tmp_path: Path, form: str, position: int | None
+) -> None:
+    """Against full windows: padding that is remembered must be the padding that is seen."""
+    settings = {"padding_side": "left", "pad_token_id": 256, "embedding_position": position, **FORMS[form]}
+    left = embedder(tmp_path, **settings)
+    vectors = np.concatenate([left.embed(TEXTS[:3]), left.embed(TEXTS[3:4]), left.embed(TEXTS[4:])])
     model = load_model(tmp_path)
     for text, vector in zip(TEXTS, vectors, strict=True):
         ids = ids_of(text)[:24]
@@ -73,7 +80,9 @@ def test_left_padded_models_see_a_text_at_the_end_of_the_window(tmp_path: Path) 
             assert not vector.any()
             continue
         window = [256] * (24 - len(ids)) + ids
-        expected = np.array(model.hidden_states(mx.array([window])), np.float64)[0, 22]
+        expected = np.array(model.hidden_states(mx.array([window])), np.float64)[
+            0, -2 if position is None else position
+        ]
         np.testing.assert_allclose(vector, normalise(expected), rtol=1e-4, atol=1e-5)
 
 
