@@ -12,7 +12,7 @@ sees the columns up to ``start + i``.
 import mlx.core as mx
 
 MOST_BLOCKS = 4
-SMALLEST_BLOCK = 64
+SMALLEST_BLOCK = 128
 
 
 def product(weight: mx.array, rows: mx.array, start: int) -> tuple[mx.array]:
