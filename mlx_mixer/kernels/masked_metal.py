@@ -89,7 +89,7 @@ MASKED_PRODUCT = MetalSource(
     Quadrant total;
     clear_quadrant(total);
     const int begin = TRANSPOSED ? max(first_row - offset, 0) : 0;
-    const int end = TRANSPOSED ? height : min(offset + first_row + TILE, width);
+    const int end = TRANSPOSED ? height : min(offset + min(first_row + TILE, height), width);
     for (int k = begin; k < end; k += DEPTH) {
       for (int e = index; e < TILE * DEPTH; e += THREADS) {
         // Neighbouring threads read neighbours of a row of the matrix, whichever way round it is staged.

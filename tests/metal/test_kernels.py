@@ -1,0 +1,58 @@
+"""Each Metal kernel equals its plain twin, whatever lies where it must not look."""
+
+import mlx.core as mx
+import pytest
+
+from mlx_mixer.kernels.mix_step import BLOCK
+from tests.metal.cases import DTYPES, PRODUCT_SHAPES, STEP_SHAPES, check_outer, check_product, check_step
+from tests.metal.stand_in import StandIn
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", STEP_SHAPES, ids=str)
+@pytest.mark.usefixtures("metal")
+def test_a_step_reads_the_past_and_never_the_future(shape: tuple[int, int, int, int], dtype: mx.Dtype) -> None:
+    context = shape[-1]
+    for position in sorted({0, 1, 17 % context, min(31, context - 1), min(32, context - 1), context - 1}):
+        check_step(shape, dtype, position)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.usefixtures("metal")
+def test_a_projected_step_adds_neither_norm_nor_residual(dtype: mx.Dtype) -> None:
+    """Headed forms project before and after, so the kernel must leave both out."""
+    check_step((2, 2, 20, 45), dtype, 37, normalise=False, residual=False)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", PRODUCT_SHAPES, ids=str)
+@pytest.mark.usefixtures("metal")
+def test_the_product_and_its_gradients_see_the_triangle_only(
+    shape: tuple[int, int, int, int, int, int], dtype: mx.Dtype
+) -> None:
+    check_product(shape, dtype)
+    check_outer(shape, dtype)
+
+
+def test_one_compilation_serves_every_position(emulator: StandIn) -> None:
+    """The position is data: a text per token would compile a kernel per token."""
+    for position in (0, 40):
+        check_step((2, 2, 20, 45), mx.float32, position)
+    assert len({work.kernel for work in emulator.launches}) == 1
+
+
+def test_a_step_reads_each_recent_row_once(emulator: StandIn) -> None:
+    position, dims = 44, 40
+    check_step((2, 2, 20, 45), mx.float32, position)
+    (work,) = emulator.launches
+    assert work.read["recent"] == 2 * (position % BLOCK) * dims * 4
+    assert work.read["past"] == 2 * dims * 4
+
+
+def test_the_product_skips_tiles_above_the_diagonal(emulator: StandIn) -> None:
+    check_product((1, 1, 128, 128, 32, 0), mx.float32)
+    forward, transposed = emulator.launches
+    # Four rows of tiles with one to four tiles of 32 x 32 x 32, each 4 x 4 x 4 fragments.
+    assert forward.multiplications == transposed.multiplications == (1 + 2 + 3 + 4) * 4**3
+    # Each element of the triangle once, for the one column of tiles.
+    assert forward.read["weight"] == transposed.read["weight"] == 128 * 129 // 2 * 4
