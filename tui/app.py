@@ -29,7 +29,7 @@ from tui.jobs import JobThread
 from tui.librarian import Librarian
 from tui.models_on_disk import list_models
 from tui.preferences import Preferences, load_preferences, save_preferences
-from tui.reducer import apply_event, begins_meaning
+from tui.reducer import apply_event, begins_meaning, needs_bundled_model
 from tui.screens.help import EDITING_KEYS, HelpScreen
 from tui.screens.models import Choice, ModelPicker
 from tui.screens.path_dialog import PathDialog, check_new_file, check_readable
@@ -186,6 +186,8 @@ class MixerApp(App[int]):
     def _show_event(self, message: messages.EngineReport | messages.LibraryReport) -> None:
         event = message.event
         apply_event(self.session, event)
+        if needs_bundled_model(self.session, event):
+            self._engine.load(None)
         if begins_meaning(event) and self.session.meaning == "waiting":
             self._engine.load_embedder()
         if isinstance(event, EmbedderReady) and (embedder := self._engine.embedder) is not None:

@@ -14,8 +14,8 @@ class Session:
 
     Attributes:
         model_path: Folder of the model that is loaded or being loaded; None is the bundled one.
-        model_state: Where loading stands.
-        model_problem: One line, when `model_state` is "failed".
+        loaded_path: Folder of the model that writes; means something only when `context_length` is not 0.
+        model_state: Where loading stands; "failed" only when there is no model that could write.
         context_length: Longest text the model sees, in tokens; 0 until it is loaded.
         settings: How the next continuation is written.
         meaning: Whether texts can be embedded.
@@ -25,8 +25,8 @@ class Session:
     """
 
     model_path: Path | None = None
+    loaded_path: Path | None = None
     model_state: Literal["loading", "ready", "failed"] = "loading"
-    model_problem: str = ""
     context_length: int = 0
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     meaning: Literal["waiting", "ready", "failed"] = "waiting"

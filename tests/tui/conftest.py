@@ -76,4 +76,6 @@ def make_app(paths: Paths, engine: ScriptedEngine) -> Iterator[AppFactory]:
         return app
 
     yield make
-    assert all([app.stop_work() for app in apps])
+    # Every one is stopped, whether or not an earlier one ended in time.
+    ended = [app.stop_work() for app in apps]
+    assert all(ended)

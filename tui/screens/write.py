@@ -22,6 +22,7 @@ from tui.events import (
 )
 from tui.messages import DraftChanged, EditRequested, WritingRequested, WritingStopRequested
 from tui.models_on_disk import model_name
+from tui.reducer import needs_bundled_model
 from tui.session import Session
 from tui.widgets.manuscript import MAX_PASTE_CHARACTERS, Manuscript
 from tui.widgets.plain import Plain, notice, plain
@@ -111,11 +112,12 @@ class WriteScreen(Screen[None]):
                     self._finish(reason, progress if progress.tokens else self._progress, detail)
             case ModelLoading():
                 self._progress = WritingProgress()
-                self._notice("")
             case ModelFailed(reason=reason):
                 if self._activity == "waiting":
                     self._finish("failed", self._progress)
-                self._notice(f"✗ {reason}. Ctrl+L chooses another model.")
+                falls_back = needs_bundled_model(self._session, event)
+                remedy = "The bundled model is used instead." if falls_back else "Ctrl+L chooses another model."
+                self._notice(f"✗ {reason}. {remedy}")
             case ModelReady():
                 pass
             case _:
@@ -128,6 +130,9 @@ class WriteScreen(Screen[None]):
         prompt = self.manuscript.text_before_cursor
         if not prompt.strip():
             self._notice("Write a few words first: the model continues what stands before the cursor.")
+            return
+        if self._session.model_state == "failed":
+            self._notice("No model is loaded. Ctrl+L chooses one.")
             return
         self.manuscript.begin_continuation()
         self._run += 1

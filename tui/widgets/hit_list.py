@@ -78,10 +78,10 @@ def hit_content(passage: FoundPassage, cells: int) -> Content:
     return Content("\n").join(line.truncate(cells, ellipsis=True) for line in lines)
 
 
-def place(passage: FoundPassage) -> Content:
-    """Return file, line and the last heading above, the part that is read first in bold."""
+def place(passage: FoundPassage, *, with_heading: bool = True) -> Content:
+    """Return file, line, the last heading above and the folder; what is read first comes first, in bold."""
     folder, slash, name = short_path(passage.path).rpartition("/")
-    heading = passage.heading.rpartition(" › ")[2]
+    heading = passage.heading.rpartition(" › ")[2] if with_heading else ""
     text = plain_line(f"{name}:{passage.line}", "bold")
     text += plain_line(f"  {heading}" if heading else "")
     return text + plain_line(f"  {folder}{slash}", "$text-muted")
@@ -109,14 +109,20 @@ class Preview(VerticalScroll, can_focus=True):
         yield Plain(id="preview-text")
 
     def show(self, passage: FoundPassage, opened: PassageOpened) -> None:
-        """Show a passage from its beginning."""
-        where = plain_line(f"{short_path(passage.path)}:{passage.line}", "bold")
+        """Show a passage, scrolled so that its first marked word is seen."""
         heading = plain_line(passage.heading, "$text-muted")
-        self.query_one("#preview-title", Plain).show(
-            Content("\n").join([where, heading] if passage.heading else [where])
-        )
-        self.query_one("#preview-text", Plain).show(marked(opened.text, opened.marks, MARK_STYLE))
-        self.scroll_home(animate=False)
+        title = [place(passage, with_heading=False), *([heading] if passage.heading else [])]
+        text = marked(opened.text, opened.marks, MARK_STYLE)
+        self.query_one("#preview-title", Plain).show(Content("\n").join(title))
+        self.query_one("#preview-text", Plain).show(text)
+        self._scroll_to_first_mark(text, opened)
+
+    def _scroll_to_first_mark(self, text: Content, opened: PassageOpened) -> None:
+        first = min((start for start, _ in opened.marks), default=0)
+        line = len(text[:first].wrap(max(1, self.size.width - 6)))
+        # A line of context above it; nothing is scrolled when it can be seen from the top.
+        is_below = line > self.size.height // 2
+        self.scroll_to(y=line if is_below else 0, animate=False)
 
     def clear(self) -> None:
         self.query_one("#preview-title", Plain).show("")
