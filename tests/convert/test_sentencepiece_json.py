@@ -74,7 +74,7 @@ def test_texts_come_back_as_sentencepiece_gives_them_back(variant: str, tmp_path
     for text in texts():
         ids = original.encode(text)
         assert ours.decode(ids) == original.decode(ids)
-        if "nfkc" not in variant:
+        if not variant.endswith(("nfkc", "collapsed")):
             assert ours.decode(ids) == text.replace("▁", " ")
 
 

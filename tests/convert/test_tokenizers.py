@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sentencepiece
 from mlx_lm.tokenizer_utils import load as load_wrapped
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 
 import convert.tokenizers
@@ -90,6 +91,15 @@ def split(pattern: str, behavior: str) -> dict[str, Any]:
 
 def table(raw: bytes) -> dict[str, Any]:
     return {"normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(raw).decode()}}
+
+
+def test_a_translation_that_gives_other_ids_is_refused(tmp_path: Path) -> None:
+    """Where all merges rank alike SentencePiece goes from left to right, which a tokenizer.json cannot say."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(trained("bpe"))
+    for piece in model.pieces:
+        piece.score = 0
+    (tmp_path / "tokenizer.model").write_bytes(model.SerializeToString())
+    assert "does not give SentencePiece's ids" in refusal(tmp_path / "tokenizer.model", tmp_path)
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
