@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -19,6 +19,7 @@ from textual.timer import Timer
 
 from mlx_mixer.errors import MixerError
 from mlx_mixer.paths import Paths, default_paths
+from mlx_mixer.safe_text import safe_text
 from tui import crash, messages
 from tui.commands import ContextCommands, commands_of
 from tui.draft import load_draft, save_draft
@@ -56,7 +57,7 @@ class MixerApp(App[int]):
 
     TITLE = "mlx-mixer"
     CSS_PATH = "mixer.tcss"
-    COMMANDS = App.COMMANDS | {ContextCommands}
+    COMMANDS = frozenset({ContextCommands})  # type: ignore[assignment]  # it is only read
     COMMAND_PALETTE_BINDING = "ctrl+p"
     CLOSE_TIMEOUT = 0.5
 
@@ -195,6 +196,12 @@ class MixerApp(App[int]):
         for screen in (self.write_screen, self.search_screen):
             if screen.is_mounted:
                 screen.show_event(event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Clean what is pasted before any widget sees it, Textual's own command palette included."""
+        if isinstance(event, events.Paste):
+            event.text = safe_text(event.text)
+        await super().on_event(event)
 
     # What the screens ask for
 

@@ -60,6 +60,10 @@ async def test_model_output_pastes_settings_and_messages_are_harmless(
         app.post_message(events.Paste(payload))
         await wait_for_text(pilot, "✗ Temperature")
         assert_nothing_leaks(app)
+        await pilot.press("ctrl+p")
+        app.post_message(events.Paste(payload))
+        await wait_for_text(pilot, "No matches found")
+        assert_nothing_leaks(app)
 
 
 def hostile_name(payload: str) -> str:
