@@ -186,7 +186,7 @@ class Library:
             db = self._connections.get()
             with write_transaction(db):
                 removed = store.remove_path(db, _absolute(os.fsencode(path)))
-            db.execute("PRAGMA incremental_vacuum")
+            db.execute("PRAGMA incremental_vacuum").fetchall()  # one step per page
         return removed
 
     @property

@@ -81,10 +81,10 @@ def test_without_its_model_search_goes_on_with_words_and_says_so(docs: Path, tmp
     environment = {"PYTHONPATH": os.pathsep.join([str(broken), os.environ.get("PYTHONPATH", ""), str(Path.cwd())])}
     out, err = run("docs", "add", str(docs), **environment)
     assert "3 added" in out
-    assert "searching by words only: no MLX for this machine" in err
+    assert "working with words only: no MLX for this machine" in err
     out, err = run("search", "trimmed from the end", "--json", **environment)
     assert json.loads(out)["hits"][0]["line"] == 5
-    assert "searching by words only" in err
+    assert "working with words only" in err
 
 
 def test_failures_end_with_exit_code_1(docs: Path) -> None:
