@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 
 from convert.containers import Checkpoint, open_checkpoint
-from convert.hints import Hints
+from convert.hints import Hints, how_to_tell
 from convert.key_table import Assignment
 from convert.plan import Plan, plan_conversion
 from convert.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
@@ -68,6 +68,8 @@ def convert_checkpoint(source: str | Path, out: str | Path, **hints: Any) -> Con
     started = time.perf_counter()
     given = Hints.from_mapping(hints)
     source, out = Path(source).expanduser(), Path(out).expanduser()
+    if source.is_dir():
+        source = source.resolve()  # "." and "latest" get the name they stand for
     with open_checkpoint(source) as checkpoint:
         plan = plan_conversion(checkpoint, source, given)
         tokenizer = _find_tokenizer(given, source, checkpoint)
@@ -124,13 +126,11 @@ def _final_config(config: LanguageMixerConfig, ids: SpecialIds | None, provenanc
 def _tokenizer_notes(tokenizer: Path | None, inferred: LanguageMixerConfig, config: LanguageMixerConfig) -> list[str]:
     notes = []
     if tokenizer is None:
-        notes.append(
-            "no tokenizer lies beside the weights; name one with the hint tokenizer to write or search with words"
-        )
+        notes.append(f"no tokenizer lies beside the weights; to use the model with words, {how_to_tell('tokenizer')}")
     elif inferred.pad_token_id is None and config.pad_token_id is not None:
-        notes.append(f"the padding id is taken to be {config.pad_token_id}; name another with the hint pad_token_id")
+        notes.append(f"the padding id is taken to be {config.pad_token_id}; if not, {how_to_tell('pad_token_id')}")
     if config.padding_side is None:
-        notes.append("where training texts were padded is unknown; name it with the hint padding_side to embed with it")
+        notes.append(f"where texts were padded is unknown; to embed with the model, {how_to_tell('padding_side')}")
     return notes
 
 

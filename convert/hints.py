@@ -89,6 +89,12 @@ class Hints:
         }
 
 
+def how_to_tell(name: str, value: str | None = None) -> str:
+    """How a user gives a hint, in Python and on the command line, as the end of a message."""
+    python, option = (f"={value!r}", f" {value}") if value else ("", "")
+    return f"give the hint {name}{python} (--{name.replace('_', '-')}{option})"
+
+
 def _check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value is not None and value not in allowed:
         raise UsageError(f"hint {name} is {value!r}; it must be one of {', '.join(map(str, allowed))}")

@@ -55,6 +55,15 @@ def test_hints_and_provenance_are_kept_in_the_config(tmp_path: Path) -> None:
     assert len(config.provenance.sha256["m.safetensors"]) == 64
 
 
+def test_a_folder_is_known_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    write_safetensors(tmp_path / "run" / "model.safetensors", flat_state())
+    monkeypatch.chdir(tmp_path / "run")
+    config = convert_checkpoint(".", tmp_path / "out").config
+    assert config.provenance is not None
+    assert config.provenance.source == "run"
+
+
 def test_every_shard_is_in_the_provenance(tmp_path: Path) -> None:
     config = convert_checkpoint(GOLDEN / "flat_sharded_bin", tmp_path / "out").config
     assert isinstance(config.provenance, Provenance)

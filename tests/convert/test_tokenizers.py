@@ -191,7 +191,7 @@ def test_a_checkpoint_with_a_tokenizer_becomes_a_complete_model(tmp_path: Path) 
     (source / "tokenizer.model").write_bytes(trained("bpe"))
     report = convert_checkpoint(tmp_path, tmp_path / "out", padding_side="left")
     assert (report.config.bos_token_id, report.config.eos_token_id, report.config.pad_token_id) == (1, 2, 2)
-    assert report.warnings == ("the padding id is taken to be 2; name another with the hint pad_token_id",)
+    assert report.warnings == ("the padding id is taken to be 2; if not, give the hint pad_token_id (--pad-token-id)",)
     _, tokenizer = load(tmp_path / "out")
     assert tokenizer.decode(tokenizer.encode("a text")) == "a text"
     assert Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).get_vocab_size() == 700
