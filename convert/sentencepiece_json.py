@@ -80,6 +80,9 @@ def _read(path: Path) -> Any:  # the generated protobuf classes carry no types
         raise ConversionError(f"{path.name} is not a SentencePiece model ({error})") from error
     if not model.pieces:
         raise ConversionError(f"{path.name} is not a SentencePiece model (it holds no pieces)")
+    # protobuf hands out text that is not UTF-8 as bytes.
+    if not all(isinstance(piece.piece, str) for piece in model.pieces):
+        raise ConversionError(f"{path.name} is damaged: the SentencePiece model has a piece that is no text")
     return model
 
 

@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
         result = {"error": str(error)}
     # The Rust library and protobuf raise bare Exception and errors of their own making.
     except Exception as error:
-        result = {"error": f"{Path(source).name} cannot be used: {error}"}
+        result = {"error": f"{Path(source).name} cannot be used: {' '.join(str(error).split())}"}
     sys.stdout.write(json.dumps(result) + "\n")
     return 0
 

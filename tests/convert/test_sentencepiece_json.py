@@ -152,6 +152,7 @@ def with_piece(index: int, **changes: Any) -> bytes:
         lambda: b"\xff" * 40,
         lambda: b"hello",
         lambda: trained("bpe")[:-100],
+        lambda: trained("bpe").replace("▁th".encode(), b"\xe2\x96\xffth", 1),
         lambda: changed(trainer_spec__model_type=3),
         lambda: changed(trainer_spec__model_type=4),
         lambda: changed(trainer_spec__treat_whitespace_as_suffix=True),
