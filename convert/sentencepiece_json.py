@@ -48,7 +48,8 @@ def sentencepiece_to_tokenizer_json(model_path: Path) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_special_token(index, piece.piece) for index, piece in _special_pieces(model)],
+        # An added token would be found in a text: "</s>" in a user's file is four characters, not the end of it.
+        "added_tokens": [],
         "normalizer": {"type": "Sequence", "normalizers": list(_normalizers(model.normalizer_spec))},
         "pre_tokenizer": _pre_tokenizer(model),
         "post_processor": None,
@@ -66,7 +67,7 @@ def sentencepiece_tokenizer_config(model_path: Path) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        # "</s>" in a user's text is four characters, not the end of it.
+        # transformers adds the tokens named here when it loads them, and must not look for them in a text either.
         "split_special_tokens": True,
         **{name: names[index] for name, index in ids.items() if index in names},
     }
@@ -106,11 +107,6 @@ def _refuse_what_has_no_twin(model: Any) -> None:
 
 def _special_pieces(model: Any) -> Iterator[tuple[int, Any]]:
     return ((index, piece) for index, piece in enumerate(model.pieces) if piece.type in (UNKNOWN, CONTROL))
-
-
-def _special_token(index: int, content: str) -> dict[str, Any]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": index, "content": content, **flags, "special": True}
 
 
 def _normalizers(spec: Any) -> Iterator[dict[str, Any]]:

@@ -28,8 +28,6 @@ def pair(variant: str, folder: Path) -> tuple[sentencepiece.SentencePieceProcess
     path = folder / f"{variant}.model"
     path.write_bytes(trained(variant))
     tokenizer = Tokenizer.from_str(json.dumps(sentencepiece_to_tokenizer_json(path)))
-    # As tokenizer_config.json says: "<s>" in a text is text.
-    tokenizer.encode_special_tokens = True
     return sentencepiece.SentencePieceProcessor(model_proto=trained(variant)), tokenizer
 
 
