@@ -61,7 +61,7 @@ def sentencepiece_to_tokenizer_json(model_path: Path) -> dict[str, Any]:
 def sentencepiece_tokenizer_config(model_path: Path) -> dict[str, Any]:
     """Return the `tokenizer_config.json` that belongs to the result of `sentencepiece_to_tokenizer_json`."""
     model = _read(model_path)
-    names = {index: piece.piece for index, piece in _special_pieces(model)}
+    names = {index: piece.piece for index, piece in enumerate(model.pieces) if piece.type in (UNKNOWN, CONTROL)}
     spec = model.trainer_spec
     ids = {"bos_token": spec.bos_id, "eos_token": spec.eos_id, "unk_token": spec.unk_id, "pad_token": spec.pad_id}
     return {
@@ -103,10 +103,6 @@ def _refuse_what_has_no_twin(model: Any) -> None:
         raise ConversionError("the SentencePiece model must have exactly one unknown piece")
     if spec.byte_fallback and kinds.count(BYTE) != 256:
         raise ConversionError("the SentencePiece model falls back to bytes but does not hold all 256 of them")
-
-
-def _special_pieces(model: Any) -> Iterator[tuple[int, Any]]:
-    return ((index, piece) for index, piece in enumerate(model.pieces) if piece.type in (UNKNOWN, CONTROL))
 
 
 def _normalizers(spec: Any) -> Iterator[dict[str, Any]]:
