@@ -17,6 +17,9 @@ from mlx_mixer.documents.vectors import TextEmbedder, VectorIndex
 
 CANDIDATES_PER_LEG = 100
 MAX_HITS_PER_FILE = 3
+# A passage that shares no word with the query is shown from this cosine on. Half of what is right lies above 0.4, the
+# best of what is beside the point around 0.3.
+MEANING_FLOOR = 0.25
 _NAMED_FILES = 20
 _MIN_NAME_COVERAGE = 0.5
 _WORDS_IN_WHY = 5
@@ -148,7 +151,8 @@ class _Neighbourhood:
         if self._index is None:
             return []
         hidden = [row[0] for row in self._db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")]
-        return [(content, seq) for content, seq, _ in self._index.search(self._vector, limit, hidden=hidden)]
+        found = self._index.search(self._vector, limit, hidden=hidden)
+        return [(content, seq) for content, seq, cosine in found if cosine >= MEANING_FLOOR]
 
     def cosines(self, places: list[Place]) -> Floats | None:
         return None if self._index is None else self._index.cosines(self._vector, places)

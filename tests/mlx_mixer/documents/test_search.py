@@ -173,6 +173,17 @@ def test_deleted_documents_take_no_place_among_the_nearest(
     assert filled.search("zeppelin", limit=1).hits[0].score == pytest.approx(nearest.score)
 
 
+def test_what_shares_no_word_and_lies_far_is_not_shown(
+    filled: Library, embedder: WatchedEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.attach(embedder)
+    filled.embed_pending()
+    assert names(filled, "zeppelin")
+    monkeypatch.setattr(search_module, "MEANING_FLOOR", 1.1)
+    assert names(filled, "zeppelin") == []
+    assert names(filled, "flour") == ["cooking.md"]
+
+
 def test_an_exclusion_holds_for_meaning_too(filled: Library, embedder: WatchedEmbedder) -> None:
     filled.attach(embedder)
     filled.embed_pending()
