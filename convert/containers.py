@@ -96,10 +96,13 @@ def open_checkpoint(source: Path) -> Checkpoint:
 
     Raises:
         ModelNotFoundError: If there is nothing there.
-        ConversionError: If it holds no weights or they are damaged.
+        ConversionError: If it cannot be read, holds no weights, or they are damaged.
         UnsupportedModelError: If it is a distributed checkpoint.
     """
-    location = locate(source)
+    try:
+        location = locate(source)
+    except OSError as error:
+        raise ConversionError(f"{source} cannot be read: {error.strerror}") from error
     with contextlib.ExitStack() as opened:
         files = []
         for path in location.paths:

@@ -1,6 +1,8 @@
 """The one function that turns a foreign checkpoint into a model folder."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,12 +75,10 @@ def convert_checkpoint(source: str | Path, out: str | Path, **hints: Any) -> Con
     with open_checkpoint(source) as checkpoint:
         plan = plan_conversion(checkpoint, source, given)
         tokenizer = _find_tokenizer(given, source, checkpoint)
-        with atomic_directory(out) as folder:
+        with _folder_for(out) as folder:
             ids = None if tokenizer is None else install_tokenizer(tokenizer, folder, plan.config.vocab_size)
             config = _final_config(plan.config, ids, _provenance(source, checkpoint, plan, given))
-            weights = {entry.target: mx.array(_assigned(checkpoint, entry)) for entry in plan.assignments}
-            write_checkpoint(folder, weights, config)
-            parameters = sum(array.size for array in weights.values())
+            parameters = _write_weights(folder, checkpoint, plan, config)
             _try_model(folder)
     return ConversionReport(
         family=plan.family.name,
@@ -91,10 +91,29 @@ def convert_checkpoint(source: str | Path, out: str | Path, **hints: Any) -> Con
     )
 
 
+@contextlib.contextmanager
+def _folder_for(out: Path) -> Iterator[Path]:
+    try:
+        with atomic_directory(out) as folder:
+            yield folder
+    except OSError as error:
+        raise ConversionError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
 def _find_tokenizer(hints: Hints, source: Path, checkpoint: Checkpoint) -> Path | None:
     named = None if hints.tokenizer is None else Path(hints.tokenizer).expanduser()
     beside = checkpoint.files[0].path.parent
     return find_tokenizer(named, [beside, source] if source.is_dir() else [beside])
+
+
+def _write_weights(folder: Path, checkpoint: Checkpoint, plan: Plan, config: LanguageMixerConfig) -> int:
+    """Write the model's two main files and return the number of its parameters."""
+    weights = {entry.target: mx.array(_assigned(checkpoint, entry)) for entry in plan.assignments}
+    try:
+        write_checkpoint(folder, weights, config)
+    except RuntimeError as error:  # how MLX reports a full disk
+        raise ConversionError(f"the weights cannot be written: {error}") from error
+    return sum(array.size for array in weights.values())
 
 
 def _assigned(checkpoint: Checkpoint, entry: Assignment) -> Float32Array:

@@ -208,6 +208,29 @@ def test_wrong_hints_are_wrong_use(hints: dict[str, Any], message: str, tmp_path
     assert_nothing_written(tmp_path)
 
 
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    source = write_safetensors(tmp_path / "m.safetensors", flat_state())
+    with pytest.raises(ConversionError, match="cannot be written"):
+        convert_checkpoint(source, source / "out")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    source = write_safetensors(tmp_path / "m.safetensors", flat_state(vocab=4000))
+    code = (
+        "import resource, sys\n"
+        "from convert import convert_checkpoint\n"
+        "from mlx_mixer.errors import ConversionError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try:\n    convert_checkpoint(*sys.argv[1:])\n"
+        "except ConversionError as error:\n    sys.exit(str(error))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, source, tmp_path / "out"], capture_output=True, text=True)
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert_nothing_written(tmp_path)
+
+
 KILLED = """
 import sys
 from convert import convert_checkpoint
