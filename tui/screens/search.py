@@ -29,7 +29,7 @@ from tui.messages import (
 )
 from tui.session import Session
 from tui.widgets.clean_input import CleanInput
-from tui.widgets.hit_list import OPEN_TOOLTIP, HitList, Preview
+from tui.widgets.hit_list import OPEN_TOOLTIP, HitList, Preview, PreviewText
 from tui.widgets.library_status import library_line
 from tui.widgets.plain import Plain, notice, plain_line
 from tui.widgets.top_bar import TopBar
@@ -129,7 +129,7 @@ class SearchScreen(Screen[None]):
             hits.highlighted = max(0, min(hits.option_count - 1, (hits.highlighted or 0) + step))
 
     def action_scroll_preview(self, direction: int) -> None:
-        preview = self.query_one(Preview)
+        preview = self.query_one(PreviewText)
         preview.scroll_relative(y=direction * max(1, preview.size.height - 2), animate=False)
 
     def action_open(self) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -78,10 +78,10 @@ def hit_content(passage: FoundPassage, cells: int) -> Content:
     return Content("\n").join(line.truncate(cells, ellipsis=True) for line in lines)
 
 
-def place(passage: FoundPassage, *, with_heading: bool = True) -> Content:
-    """Return file, line, the last heading above and the folder; what is read first comes first, in bold."""
+def place(passage: FoundPassage) -> Content:
+    """Return file, line, last heading and folder; what is read first comes first, in bold."""
     folder, slash, name = short_path(passage.path).rpartition("/")
-    heading = passage.heading.rpartition(" › ")[2] if with_heading else ""
+    heading = passage.heading.rpartition(" › ")[2]
     text = plain_line(f"{name}:{passage.line}", "bold")
     text += plain_line(f"  {heading}" if heading else "")
     return text + plain_line(f"  {folder}{slash}", "$text-muted")
@@ -96,8 +96,8 @@ def around_first_mark(text: str, marks: tuple[Mark, ...], cells: int) -> tuple[s
     return "…" + text[cut:], tuple((start - cut + 1, end - cut + 1) for start, end in marks if start >= cut)
 
 
-class Preview(VerticalScroll, can_focus=True):
-    """The passage under the cursor, whole."""
+class PreviewText(VerticalScroll, can_focus=True):
+    """The text of the passage, scrolled by the keys of a pager."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "scroll_down", "Down", show=False),
@@ -105,24 +105,29 @@ class Preview(VerticalScroll, can_focus=True):
     ]
 
     def compose(self) -> ComposeResult:
-        yield Plain(id="preview-title")
         yield Plain(id="preview-text")
 
-    def show(self, passage: FoundPassage, opened: PassageOpened) -> None:
-        """Show a passage, scrolled so that its first marked word is seen."""
-        heading = plain_line(passage.heading, "$text-muted")
-        title = [place(passage, with_heading=False), *([heading] if passage.heading else [])]
+    def show(self, opened: PassageOpened) -> None:
+        """Show a text, scrolled so that its first marked word is seen."""
         text = marked(opened.text, opened.marks, MARK_STYLE)
-        self.query_one("#preview-title", Plain).show(Content("\n").join(title))
-        self.query_one("#preview-text", Plain).show(text)
-        self._scroll_to_first_mark(text, opened)
-
-    def _scroll_to_first_mark(self, text: Content, opened: PassageOpened) -> None:
+        self.query_one(Plain).show(text)
         first = min((start for start, _ in opened.marks), default=0)
-        line = len(text[:first].wrap(max(1, self.size.width - 6)))
-        # A line of context above it; nothing is scrolled when it can be seen from the top.
-        is_below = line > self.size.height // 2
-        self.scroll_to(y=line if is_below else 0, animate=False)
+        line = len(text[:first].wrap(max(1, self.size.width - 5)))
+        # Where it can be seen from the top, the top is shown.
+        self.scroll_to(y=max(0, line - 2) if line > self.size.height else 0, animate=False)
+
+
+class Preview(Vertical):
+    """The passage under the cursor, whole, below a line that says where it is."""
+
+    def compose(self) -> ComposeResult:
+        yield Plain(id="preview-title")
+        yield PreviewText()
+
+    def show(self, passage: FoundPassage, opened: PassageOpened) -> None:
+        """Show a passage."""
+        self.query_one("#preview-title", Plain).show(place(passage))
+        self.query_one(PreviewText).show(opened)
 
     def clear(self) -> None:
         self.query_one("#preview-title", Plain).show("")
