@@ -128,6 +128,7 @@ def _config(family: Family, match: Match, is_tied: bool, hints: Hints) -> Langua
         padding_side=hints.padding_side,
         pad_token_id=hints.pad_token_id,
         embedding_position=hints.embedding_position,
+        temperature=hints.temperature,
     )
 
 

@@ -43,14 +43,15 @@ def test_a_report_says_what_was_done(tmp_path: Path) -> None:
 
 
 def test_hints_and_provenance_are_kept_in_the_config(tmp_path: Path) -> None:
-    report = convert_state(flat_state(), tmp_path, padding_side="left", embedding_position=-2, pad_token_id=1)
+    hints = {"padding_side": "left", "embedding_position": -2, "pad_token_id": 1, "temperature": 0.02}
+    report = convert_state(flat_state(), tmp_path, **hints)
     config = load_config(tmp_path / "out")
     assert config == report.config
-    assert (config.padding_side, config.embedding_position, config.pad_token_id) == ("left", -2, 1)
+    assert {name: getattr(config, name) for name in hints} == hints
     assert config.provenance is not None
     assert config.provenance.source == "m.safetensors"
     assert config.provenance.family == "flat"
-    assert config.provenance.hints == {"padding_side": "left", "embedding_position": -2, "pad_token_id": 1}
+    assert config.provenance.hints == hints
     assert list(config.provenance.sha256) == ["m.safetensors"]
     assert len(config.provenance.sha256["m.safetensors"]) == 64
 
@@ -196,6 +197,7 @@ def test_the_source_is_only_read(tmp_path: Path) -> None:
         ({"mixer": "attention"}, "headed_legacy"),
         ({"decay_constant": 0}, "above 0"),
         ({"decay_constant": float("nan")}, "above 0"),
+        ({"temperature": -0.02}, "temperature is -0.02; it must be a number above 0"),
         ({"embedding_position": 1.5}, "whole number"),
         ({"pad_token_id": True}, "whole number"),
         ({"use_projections": "yes"}, "True, False"),
