@@ -1,6 +1,5 @@
 """What a conversion writes, and that it writes all of it or nothing."""
 
-import random
 import signal
 import subprocess
 import sys
@@ -248,14 +247,13 @@ def test_a_killed_conversion_leaves_nothing_that_looks_like_a_model(tmp_path: Pa
     started = time.monotonic()
     convert_checkpoint(source, tmp_path / "whole")
     seconds = time.monotonic() - started
-    generator = random.Random(0)
     killed = 0
-    for attempt in range(12):
+    for attempt in range(10):
         out = tmp_path / f"out{attempt}"
         child = subprocess.Popen([sys.executable, "-c", KILLED, source, out], stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.readline()
-        time.sleep(generator.uniform(0, 1.2) * seconds)
+        time.sleep(attempt / 8 * seconds)
         child.send_signal(signal.SIGKILL)
         killed += child.wait() == -signal.SIGKILL
         child.stdout.close()
@@ -263,6 +261,6 @@ def test_a_killed_conversion_leaves_nothing_that_looks_like_a_model(tmp_path: Pa
             mx.eval(load_model(out).parameters())
         visible = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
         assert visible <= {"m.safetensors", "whole", *(f"out{index}" for index in range(attempt + 1))}
-    assert killed >= 4
+    assert killed >= 2
     # What a killed run leaves is hidden and in nobody's way.
     convert_checkpoint(source, tmp_path / "out-last")
