@@ -153,6 +153,8 @@ def load_embedder(path: str | Path | None = None) -> Embedder:
         raise CheckpointError(f"{tokenizer_json} cannot be read: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    # "</s>" in somebody's file is four characters, not the end of the text.
+    tokenizer.encode_special_tokens = True
     return Embedder(model, tokenizer, _fingerprint(folder, tokenizer_json, model))
 
 

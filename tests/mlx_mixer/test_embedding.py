@@ -134,6 +134,10 @@ def test_tokens_are_counted_without_the_model(tmp_path: Path) -> None:
     assert embedder(tmp_path).count_tokens(["abc", "", "ü"]) == [3, 0, 2]
 
 
+def test_special_tokens_in_a_text_are_plain_characters(tmp_path: Path) -> None:
+    assert embedder(tmp_path).count_tokens(["<eos>"]) == [len("<eos>")]
+
+
 def test_lone_surrogates_of_a_file_name_do_no_harm(tmp_path: Path) -> None:
     assert np.isfinite(embedder(tmp_path).embed(["caf\udce9"])).all()
 
