@@ -6,6 +6,7 @@ from typing import Literal
 
 from mlx_mixer.sampling import SamplingSettings
 from tui.events import IndexingProgress, LibraryState
+from tui.keymap import Keys
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Session:
         model_state: Where loading stands; "failed" only when there is no model that could write.
         context_length: Longest text the model sees, in tokens; 0 until it is loaded.
         settings: How the next continuation is written.
+        keys: Which key does what.
         meaning: Whether texts can be embedded.
         library: What the library holds; None until it was asked.
         indexing: Work on the library in progress.
@@ -29,6 +31,7 @@ class Session:
     model_state: Literal["loading", "ready", "failed"] = "loading"
     context_length: int = 0
     settings: SamplingSettings = field(default_factory=SamplingSettings)
+    keys: Keys = field(default_factory=Keys)
     meaning: Literal["waiting", "ready", "failed"] = "waiting"
     library: LibraryState | None = None
     indexing: IndexingProgress | None = None

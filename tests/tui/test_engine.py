@@ -12,7 +12,7 @@ import pytest
 from mlx_mixer.embedding import load_embedder
 from mlx_mixer.sampling import SamplingSettings
 from tests.tiny import tiny_model_folder
-from tui.engine import EngineBusyError, EngineEmbedder, MlxEngine
+from tui.engine import COALESCE_SECONDS, EngineBusyError, EngineEmbedder, MlxEngine
 from tui.events import EngineEvent, ModelFailed, ModelLoading, ModelReady, TextWritten, WritingFinished
 from tui.jobs import JobThread
 
@@ -102,6 +102,17 @@ def test_cancelling_ends_a_run_at_once_and_the_engine_goes_on(
     assert time.monotonic() - began < 1
     engine.write(2, "abc", SamplingSettings(max_tokens=2))
     assert reports.until(WritingFinished)[-1].run == 2  # type: ignore[union-attr]  # the last one is a WritingFinished
+
+
+def test_text_is_passed_on_in_slices_and_not_token_by_token(engine: MlxEngine, reports: Reports, folder: Path) -> None:
+    engine.load(folder)
+    reports.until(ModelReady)
+    began = time.monotonic()
+    engine.write(1, "abc", SamplingSettings(max_tokens=300, seed=1, temperature=1.5))
+    events = reports.until(WritingFinished)
+    seconds = time.monotonic() - began
+    # One for the first token, one for the last, and one for each slice of time between them.
+    assert len(events) - 1 <= seconds / COALESCE_SECONDS + 3
 
 
 def test_a_new_run_ends_the_one_before(engine: MlxEngine, reports: Reports, folder: Path) -> None:

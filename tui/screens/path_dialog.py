@@ -85,7 +85,7 @@ class PathDialog(ModalScreen[Path | None]):
                 suggester=PathSuggester(folders_only=self._folders_only),
             )
             yield Plain(plain(self._hint, "$text-muted"), id="dialog-note")
-            yield Plain(plain("enter accept   tab complete   esc cancel", "$text-muted"), classes="dialog-keys")
+            yield Plain(plain("Enter accept   Tab complete   Esc cancel", "$text-muted"), classes="dialog-keys")
 
     def on_mount(self) -> None:
         entry = self.query_one(PathInput)

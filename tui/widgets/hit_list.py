@@ -11,6 +11,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui.events import FoundPassage, PassageOpened
+from tui.keymap import bind
 from tui.widgets.plain import Mark, Plain, marked, plain_line, short_path
 
 OPEN_TOOLTIP = "Open the file at the line, in $VISUAL or $EDITOR."
@@ -25,9 +26,10 @@ class HitList(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
-        Binding("enter,o", "select", "Open", id="passage.open", tooltip=OPEN_TOOLTIP),
-        Binding("c", "screen.copy_passage", "Copy", id="passage.copy", tooltip="Copy the passage."),
-        Binding("slash", "screen.focus_query", "Query", id="search.query", tooltip="Go back to the query."),
+        bind("passage.open", "select", "Open", OPEN_TOOLTIP),
+        Binding("o", "select", "Open", show=False),
+        bind("passage.copy", "screen.copy_passage", "Copy", "Copy the passage."),
+        bind("search.query", "screen.focus_query", "Query", "Go back to the query."),
     ]
 
     def __init__(self) -> None:
