@@ -15,11 +15,12 @@ from convert.hints import Hints, how_to_tell
 from convert.key_table import Assignment
 from convert.plan import Plan, plan_conversion
 from convert.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
-from convert.weight_file import Float32Array, quoted
+from convert.weight_file import Float32Array
 from mlx_mixer.atomic import atomic_directory
 from mlx_mixer.checkpoint import load_model, write_checkpoint
 from mlx_mixer.config import LanguageMixerConfig, Provenance
 from mlx_mixer.errors import ConfigError, ConversionError
+from mlx_mixer.foreign import quoted
 
 TRIAL_TOKENS = 64
 

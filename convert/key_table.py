@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from convert.transforms import Transform, unchanged
-from convert.weight_file import TensorInfo, quoted
+from convert.weight_file import TensorInfo
 from mlx_mixer.errors import ConversionError
+from mlx_mixer.foreign import quoted
 
 Sizes = dict[str, int]
 # Layer and head of every stored tensor that a rule matched; None where its name has no such number.

@@ -13,9 +13,10 @@ from convert.families import Family
 from convert.hints import Hints, how_to_tell
 from convert.key_table import Assignment, Match, match_table
 from convert.lookalikes import refuse_data
-from convert.weight_file import FLOAT_BYTES, TensorInfo, quoted
+from convert.weight_file import FLOAT_BYTES, TensorInfo
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import ConfigError, ConversionError, UnsupportedModelError
+from mlx_mixer.foreign import quoted
 
 # Run names such as "..._softmax", "..._2soft" and "..._soft".
 SOFTMAX_RUN = re.compile(r"(^|[_.-])softmax|[_.-]\d*soft([_.-]|$)", re.IGNORECASE)

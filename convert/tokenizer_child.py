@@ -15,10 +15,9 @@ from typing import Any
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
+from convert.foreign import open_regular, parse_json
 from convert.sentencepiece_json import sentencepiece_to_tokenizer_json, sentencepiece_tokenizer_config
-from convert.strict_json import parse_json
 from convert.tokenizer_json import cleaned_tokenizer
-from convert.weight_file import open_regular
 from mlx_mixer.errors import ConversionError, MixerError
 
 MAX_TOKENIZER_BYTES = 64 << 20
