@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from convert.foreign import open_regular, parse_json
 from convert.lookalikes import file_format, is_other_file, refuse_by_name, refuse_split_folder
 from convert.safetensors_file import SafetensorsFile
-from convert.strict_json import parse_json
 from convert.torch_file import TorchFile
 from convert.weight_file import (
-    MAX_DESCRIPTION_BYTES,
     Float32Array,
     TensorInfo,
     WeightFile,
-    open_regular,
-    quoted,
 )
 from mlx_mixer.errors import ConversionError, ModelNotFoundError
+from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES, quoted
 
 WEIGHT_NAMES = (
     "model.safetensors",
@@ -96,10 +94,13 @@ def open_checkpoint(source: Path) -> Checkpoint:
 
     Raises:
         ModelNotFoundError: If there is nothing there.
-        ConversionError: If it holds no weights or they are damaged.
+        ConversionError: If it cannot be read, holds no weights, or they are damaged.
         UnsupportedModelError: If it is a distributed checkpoint.
     """
-    location = locate(source)
+    try:
+        location = locate(source)
+    except OSError as error:
+        raise ConversionError(f"{source} cannot be read: {error.strerror}") from error
     with contextlib.ExitStack() as opened:
         files = []
         for path in location.paths:

@@ -1,6 +1,8 @@
 """The one function that turns a foreign checkpoint into a model folder."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,16 @@ import mlx.core as mx
 import numpy as np
 
 from convert.containers import Checkpoint, open_checkpoint
-from convert.hints import Hints
+from convert.hints import Hints, how_to_tell
 from convert.key_table import Assignment
 from convert.plan import Plan, plan_conversion
 from convert.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
-from convert.weight_file import Float32Array, quoted
+from convert.weight_file import Float32Array
 from mlx_mixer.atomic import atomic_directory
 from mlx_mixer.checkpoint import load_model, write_checkpoint
 from mlx_mixer.config import LanguageMixerConfig, Provenance
 from mlx_mixer.errors import ConfigError, ConversionError
+from mlx_mixer.foreign import quoted
 
 TRIAL_TOKENS = 64
 
@@ -68,15 +71,15 @@ def convert_checkpoint(source: str | Path, out: str | Path, **hints: Any) -> Con
     started = time.perf_counter()
     given = Hints.from_mapping(hints)
     source, out = Path(source).expanduser(), Path(out).expanduser()
+    if source.is_dir():
+        source = source.resolve()  # "." and "latest" get the name they stand for
     with open_checkpoint(source) as checkpoint:
         plan = plan_conversion(checkpoint, source, given)
         tokenizer = _find_tokenizer(given, source, checkpoint)
-        with atomic_directory(out) as folder:
+        with _folder_for(out) as folder:
             ids = None if tokenizer is None else install_tokenizer(tokenizer, folder, plan.config.vocab_size)
             config = _final_config(plan.config, ids, _provenance(source, checkpoint, plan, given))
-            weights = {entry.target: mx.array(_assigned(checkpoint, entry)) for entry in plan.assignments}
-            write_checkpoint(folder, weights, config)
-            parameters = sum(array.size for array in weights.values())
+            parameters = _write_weights(folder, checkpoint, plan, config)
             _try_model(folder)
     return ConversionReport(
         family=plan.family.name,
@@ -89,10 +92,29 @@ def convert_checkpoint(source: str | Path, out: str | Path, **hints: Any) -> Con
     )
 
 
+@contextlib.contextmanager
+def _folder_for(out: Path) -> Iterator[Path]:
+    try:
+        with atomic_directory(out) as folder:
+            yield folder
+    except OSError as error:
+        raise ConversionError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
 def _find_tokenizer(hints: Hints, source: Path, checkpoint: Checkpoint) -> Path | None:
     named = None if hints.tokenizer is None else Path(hints.tokenizer).expanduser()
     beside = checkpoint.files[0].path.parent
     return find_tokenizer(named, [beside, source] if source.is_dir() else [beside])
+
+
+def _write_weights(folder: Path, checkpoint: Checkpoint, plan: Plan, config: LanguageMixerConfig) -> int:
+    """Write the model's two main files and return the number of its parameters."""
+    weights = {entry.target: mx.array(_assigned(checkpoint, entry)) for entry in plan.assignments}
+    try:
+        write_checkpoint(folder, weights, config)
+    except RuntimeError as error:  # how MLX reports a full disk
+        raise ConversionError(f"the weights cannot be written: {error}") from error
+    return sum(array.size for array in weights.values())
 
 
 def _assigned(checkpoint: Checkpoint, entry: Assignment) -> Float32Array:
@@ -124,13 +146,11 @@ def _final_config(config: LanguageMixerConfig, ids: SpecialIds | None, provenanc
 def _tokenizer_notes(tokenizer: Path | None, inferred: LanguageMixerConfig, config: LanguageMixerConfig) -> list[str]:
     notes = []
     if tokenizer is None:
-        notes.append(
-            "no tokenizer lies beside the weights; name one with the hint tokenizer to write or search with words"
-        )
+        notes.append(f"no tokenizer lies beside the weights; to use the model with words, {how_to_tell('tokenizer')}")
     elif inferred.pad_token_id is None and config.pad_token_id is not None:
-        notes.append(f"the padding id is taken to be {config.pad_token_id}; name another with the hint pad_token_id")
+        notes.append(f"the padding id is taken to be {config.pad_token_id}; if not, {how_to_tell('pad_token_id')}")
     if config.padding_side is None:
-        notes.append("where training texts were padded is unknown; name it with the hint padding_side to embed with it")
+        notes.append(f"where texts were padded is unknown; to embed with the model, {how_to_tell('padding_side')}")
     return notes
 
 

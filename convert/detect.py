@@ -36,14 +36,14 @@ _SIGNATURES: tuple[tuple[str, Unsupported], ...] = (
     (r"reward_head\.weight", Unsupported("srm_reward", f"a reward model, {_LATER}")),
     (r"input_layer\.weight", Unsupported("srm", f"a structured recurrent mixer, {_LATER}")),
     (r"(decoder_wte|encoder\.model_wte)\.weight", Unsupported("memory", f"a memory mixer, {_LATER}")),
-    (r"encoderblocks\.0\.channel_norm\..*", Unsupported("srm_autoencoder", f"a recurrent autoencoder, {_LATER}")),
-    (r"encoderblocks\.0\..*", Unsupported("autoencoder", f"an autoencoder, {_LATER}")),
-    (r"mixerblocks\.0\.convf\.weight", Unsupported("double", f"a bidirectional (double) mixer, {_LATER}")),
-    (r"mixerblocks\.0\.(parallelconvs|mobius_ff)\..*", Unsupported("mobius", f"a parallel mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.0\.a_layer.*", Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.0\.token_proj.*", Unsupported("concatenating", f"a concatenating mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.0\.patch_ff\.weight", Unsupported("linear_fineweb", f"a linear mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.0\.patch_ff\.1\.weight", Unsupported("linear_ff", f"a mixer without activation, {_EXPERIMENT}")),
+    (r"encoderblocks\.\d+\.channel_norm\..*", Unsupported("srm_autoencoder", f"a recurrent autoencoder, {_LATER}")),
+    (r"encoderblocks\.\d+\..*", Unsupported("autoencoder", f"an autoencoder, {_LATER}")),
+    (r"mixerblocks\.\d+\.convf\.weight", Unsupported("double", f"a bidirectional (double) mixer, {_LATER}")),
+    (r"mixerblocks\.\d+\.(parallelconvs|mobius_ff)\..*", Unsupported("mobius", f"a parallel mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.\d+\.a_layer.*", Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.\d+\.token_proj.*", Unsupported("concatenating", f"a concatenating mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.\d+\.patch_ff\.weight", Unsupported("linear_fineweb", f"a linear mixer, {_EXPERIMENT}")),
+    (r"mixerblocks\.\d+\.patch_ff\.1\.weight", Unsupported("linear_ff", f"a mixer without activation, {_EXPERIMENT}")),
 )
 
 
@@ -67,7 +67,16 @@ def detect(tensors: Mapping[str, TensorInfo]) -> Family | Unsupported | None:
     for pattern, verdict in _SIGNATURES:
         if any(re.fullmatch(pattern, name) for name in tensors):
             return verdict
-    return _detect_token_mixing({name.removeprefix("mixerblocks.0."): info for name, info in tensors.items()})
+    return _detect_token_mixing(_first_block(tensors), tensors.get("wte.weight"))
+
+
+def _first_block(tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """The tensors of the lowest block there is, by their names within it; the key table says if block 0 is missing."""
+    blocks: dict[int, dict[str, TensorInfo]] = {}
+    for name, info in tensors.items():
+        if match := re.fullmatch(r"mixerblocks\.(\d{1,4})\.(.*)", name):
+            blocks.setdefault(int(match[1]), {})[match[2]] = info
+    return blocks[min(blocks)] if blocks else {}
 
 
 def _alias(name: str) -> str:
@@ -77,25 +86,20 @@ def _alias(name: str) -> str:
     return name
 
 
-def _detect_token_mixing(first_block: Mapping[str, TensorInfo]) -> Family | Unsupported | None:
-    norm = first_block.get("seq_layernorm.weight")
-    if "conv.convs.0.weight" in first_block:
-        output = first_block.get("conv.out_proj.weight")
+def _detect_token_mixing(block: Mapping[str, TensorInfo], embedding: TensorInfo | None) -> Family | Unsupported | None:
+    norm = block.get("seq_layernorm.weight")
+    if "conv.convs.0.weight" in block:
+        output = block.get("conv.out_proj.weight")
         is_legacy = output is not None and len(output.shape) == 2 and output.shape[1] > output.shape[0]
         return HEADED_LEGACY if is_legacy else HEADED
-    if "conv.0.weight" in first_block:
+    if "conv.0.weight" in block:
         return EXPANDED
-    if "conv.weight" not in first_block:
+    if "conv.weight" not in block:
         return None
     if norm is None:
-        kind = "near_linear" if "patch_ff.0.weight" in first_block else "linear"
+        kind = "near_linear" if "patch_ff.0.weight" in block else "linear"
         return Unsupported(kind, f"a {kind.replace('_', '-')} mixer (without layer norms), {_LATER}")
-    if _has_position_column(first_block, norm):
+    if embedding is not None and embedding.shape and norm.shape == (embedding.shape[-1] + 1,):
         return Unsupported("posencoding", f"a mixer with a position column, {_EXPERIMENT}")
-    shape = first_block["conv.weight"].shape
+    shape = block["conv.weight"].shape
     return KERNEL if len(shape) == 3 and shape[2] > 1 else FLAT
-
-
-def _has_position_column(first_block: Mapping[str, TensorInfo], norm: TensorInfo) -> bool:
-    embedding = first_block.get("wte.weight")
-    return embedding is not None and bool(embedding.shape) and norm.shape == (embedding.shape[-1] + 1,)

@@ -36,6 +36,7 @@ class Hints:
         use_projections: Whether stored head projections are used, for parallel heads.
         padding_side: Where short training texts were padded, "left" or "right".
         embedding_position: Index of the hidden state that is the embedding of a text, such as -2.
+        temperature: Of the contrastive loss an embedder was trained with; kept for information.
         pad_token_id: Id that training texts were padded with.
         tokenizer: File or folder of the tokenizer, where it does not lie beside the weights.
     """
@@ -46,6 +47,7 @@ class Hints:
     use_projections: bool | None = None
     padding_side: Literal["left", "right"] | None = None
     embedding_position: int | None = None
+    temperature: float | None = None
     pad_token_id: int | None = None
     tokenizer: str | Path | None = None
 
@@ -59,9 +61,10 @@ class Hints:
             value = getattr(self, name)
             if value is not None and type(value) is not int:
                 raise UsageError(f"hint {name} is {value!r}; it must be a whole number")
-        decay = self.decay_constant
-        if decay is not None and not (type(decay) in (int, float) and math.isfinite(decay) and decay > 0):
-            raise UsageError(f"hint decay_constant is {decay!r}; it must be a number above 0")
+        for name in ("decay_constant", "temperature"):
+            value = getattr(self, name)
+            if value is not None and not (type(value) in (int, float) and math.isfinite(value) and value > 0):
+                raise UsageError(f"hint {name} is {value!r}; it must be a number above 0")
         if self.tokenizer is not None and not isinstance(self.tokenizer, str | Path):
             raise UsageError(f"hint tokenizer is {self.tokenizer!r}; it must be a path")
 
@@ -87,6 +90,12 @@ class Hints:
             for name, value in asdict(self).items()
             if value is not None
         }
+
+
+def how_to_tell(name: str, value: str | None = None) -> str:
+    """How a user gives a hint, in Python and on the command line, as the end of a message."""
+    python, option = (f"={value!r}", f" {value}") if value else ("", "")
+    return f"give the hint {name}{python} (--{name.replace('_', '-')}{option})"
 
 
 def _check_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:

@@ -6,15 +6,17 @@ configuration is inferred and how shapes that do not fit together are found.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from convert.transforms import Transform, unchanged
-from convert.weight_file import TensorInfo, quoted
+from convert.weight_file import TensorInfo
 from mlx_mixer.errors import ConversionError
+from mlx_mixer.foreign import quoted
 
 Sizes = dict[str, int]
+# Layer and head of every stored tensor that a rule matched; None where its name has no such number.
+Found = Mapping["Rule", set[tuple[int | None, int | None]]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def match_table(tensors: Mapping[str, TensorInfo], rules: Sequence[Rule], droppe
         ConversionError: If a tensor is unknown, missing, or of a shape that contradicts the others.
     """
     found = _find(tensors, rules, dropped)
-    layers, heads = _count(found, rules)
+    layers, heads = _count(found)
     sizes: Sizes = {"layers": layers, "heads": heads}
     assignments = []
     for rule in rules:
@@ -102,11 +104,8 @@ def fill(pattern: str, *, i: object = None, j: object = None) -> str:
     return pattern.replace("{i}", str(i)).replace("{j}", str(j))
 
 
-Found = Mapping[Rule, dict[int | None, dict[int | None, str]]]
-
-
 def _find(names: Iterable[str], rules: Sequence[Rule], dropped: Sequence[str]) -> Found:
-    found: dict[Rule, dict[int | None, dict[int | None, str]]] = {rule: defaultdict(dict) for rule in rules}
+    found: dict[Rule, set[tuple[int | None, int | None]]] = {rule: set() for rule in rules}
     patterns = [(pattern_of(rule.stored), rule) for rule in rules]
     unused = [pattern_of(stored) for stored in dropped]
     unknown = []
@@ -115,7 +114,7 @@ def _find(names: Iterable[str], rules: Sequence[Rule], dropped: Sequence[str]) -
             if match := pattern.fullmatch(name):
                 holes = match.groupdict()
                 layer, head = (int(holes[hole]) if hole in holes else None for hole in ("i", "j"))
-                found[rule][layer][head] = name
+                found[rule].add((layer, head))
                 break
         else:
             if not any(pattern.fullmatch(name) for pattern in unused):
@@ -126,10 +125,10 @@ def _find(names: Iterable[str], rules: Sequence[Rule], dropped: Sequence[str]) -
     return found
 
 
-def _count(found: Found, rules: Sequence[Rule]) -> tuple[int, int]:
+def _count(found: Found) -> tuple[int, int]:
     """Number of layers and heads that the highest indexes announce; 0 heads for a table without them."""
-    layers = {layer for rule in rules for layer in found[rule] if layer is not None}
-    heads = {head for rule in rules for names in found[rule].values() for head in names if head is not None}
+    layers = {layer for places in found.values() for layer, _ in places if layer is not None}
+    heads = {head for places in found.values() for _, head in places if head is not None}
     missing = sorted(set(range(max(layers, default=0))) - layers)
     if missing:
         raise ConversionError(f"block {missing[0]} is missing: the checkpoint has blocks up to {max(layers)}")

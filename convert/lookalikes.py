@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from convert.weight_file import open_regular
+from convert.foreign import open_regular
 from mlx_mixer.errors import ConversionError, UnsupportedModelError
 
 Format = Literal["safetensors", "torch"]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from convert.weight_file import quoted
 from mlx_mixer.errors import ConversionError
+from mlx_mixer.foreign import quoted
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ import numpy as np
 from convert.containers import Checkpoint
 from convert.detect import Unsupported, canonical_names, detect
 from convert.families import Family
-from convert.hints import Hints
+from convert.hints import Hints, how_to_tell
 from convert.key_table import Assignment, Match, match_table
 from convert.lookalikes import refuse_data
-from convert.weight_file import FLOAT_BYTES, TensorInfo, quoted
+from convert.weight_file import FLOAT_BYTES, TensorInfo
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import ConfigError, ConversionError, UnsupportedModelError
+from mlx_mixer.foreign import quoted
 
 # Run names such as "..._softmax", "..._2soft" and "..._soft".
-SOFTMAX_RUN = re.compile(r"(^|[_.-])\d*soft(max)?([_.-]|$)")
+SOFTMAX_RUN = re.compile(r"(^|[_.-])softmax|[_.-]\d*soft([_.-]|$)", re.IGNORECASE)
 EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
 
 
@@ -76,11 +77,11 @@ def _supported(verdict: Family | Unsupported | None, source: Path, names: Sequen
         raise UnsupportedModelError(f"{source.name} is of no known masked-mixer family; its tensors are named {some}")
     mixer = hints.mixer
     # Softmax weights share all keys with other families, so only the user or the name of the run can tell.
-    names_softmax = any(SOFTMAX_RUN.search(part) for part in source.parts[-3:])
+    names_softmax = any(SOFTMAX_RUN.search(part) for part in source.absolute().parts[-3:])
     if "softmax" in (mixer or "") or (mixer is None and names_softmax):
         raise UnsupportedModelError(
             f"{source.name} is said to have softmax over its mixing weights; such models change with every call and "
-            f"cannot be converted (if it has none, say so with the hint mixer={verdict.mixer})"
+            f"cannot be converted; if it has none, {how_to_tell('mixer', verdict.mixer)}"
         )
     if mixer is not None and mixer != verdict.mixer:
         raise ConversionError(
@@ -128,6 +129,7 @@ def _config(family: Family, match: Match, is_tied: bool, hints: Hints) -> Langua
         padding_side=hints.padding_side,
         pad_token_id=hints.pad_token_id,
         embedding_position=hints.embedding_position,
+        temperature=hints.temperature,
     )
 
 

@@ -48,7 +48,8 @@ def sentencepiece_to_tokenizer_json(model_path: Path) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_special_token(index, piece.piece) for index, piece in _special_pieces(model)],
+        # An added token would be found in a text: "</s>" in a user's file is four characters, not the end of it.
+        "added_tokens": [],
         "normalizer": {"type": "Sequence", "normalizers": list(_normalizers(model.normalizer_spec))},
         "pre_tokenizer": _pre_tokenizer(model),
         "post_processor": None,
@@ -60,13 +61,13 @@ def sentencepiece_to_tokenizer_json(model_path: Path) -> dict[str, Any]:
 def sentencepiece_tokenizer_config(model_path: Path) -> dict[str, Any]:
     """Return the `tokenizer_config.json` that belongs to the result of `sentencepiece_to_tokenizer_json`."""
     model = _read(model_path)
-    names = {index: piece.piece for index, piece in _special_pieces(model)}
+    names = {index: piece.piece for index, piece in enumerate(model.pieces) if piece.type in (UNKNOWN, CONTROL)}
     spec = model.trainer_spec
     ids = {"bos_token": spec.bos_id, "eos_token": spec.eos_id, "unk_token": spec.unk_id, "pad_token": spec.pad_id}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        # "</s>" in a user's text is four characters, not the end of it.
+        # transformers adds the tokens named here when it loads them, and must not look for them in a text either.
         "split_special_tokens": True,
         **{name: names[index] for name, index in ids.items() if index in names},
     }
@@ -80,6 +81,9 @@ def _read(path: Path) -> Any:  # the generated protobuf classes carry no types
         raise ConversionError(f"{path.name} is not a SentencePiece model ({error})") from error
     if not model.pieces:
         raise ConversionError(f"{path.name} is not a SentencePiece model (it holds no pieces)")
+    # protobuf hands out text that is not UTF-8 as bytes.
+    if not all(isinstance(piece.piece, str) for piece in model.pieces):
+        raise ConversionError(f"{path.name} is damaged: the SentencePiece model has a piece that is no text")
     return model
 
 
@@ -99,15 +103,6 @@ def _refuse_what_has_no_twin(model: Any) -> None:
         raise ConversionError("the SentencePiece model must have exactly one unknown piece")
     if spec.byte_fallback and kinds.count(BYTE) != 256:
         raise ConversionError("the SentencePiece model falls back to bytes but does not hold all 256 of them")
-
-
-def _special_pieces(model: Any) -> Iterator[tuple[int, Any]]:
-    return ((index, piece) for index, piece in enumerate(model.pieces) if piece.type in (UNKNOWN, CONTROL))
-
-
-def _special_token(index: int, content: str) -> dict[str, Any]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": index, "content": content, **flags, "special": True}
 
 
 def _normalizers(spec: Any) -> Iterator[dict[str, Any]]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from convert.weight_file import quoted
 from mlx_mixer.errors import ConversionError
+from mlx_mixer.foreign import quoted
 
 # Thirty replacements of "a" by "aa" in a row would never end; real tokenizers have up to five steps.
 MAX_STEPS = 8

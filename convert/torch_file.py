@@ -12,19 +12,17 @@ from typing import NamedTuple, Never, TypeGuard
 
 import numpy as np
 
+from convert.foreign import check_name, open_regular
 from convert.pickle_program import Global, PersistentId, PickleProgram, StoredTensor
 from convert.weight_file import (
     FLOAT_BYTES,
     Float32Array,
     TensorInfo,
-    check_name,
     file_sha256,
-    file_size,
     float32_from_bytes,
-    open_regular,
-    quoted,
 )
 from mlx_mixer.errors import ConversionError
+from mlx_mixer.foreign import file_size, quoted
 
 STORAGE_TYPES = {
     "torch.DoubleStorage": "F64",

@@ -19,6 +19,7 @@ from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import CheckpointError, ConfigError, ModelNotFoundError, UnsupportedModelError
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.paths import default_paths
+from mlx_mixer.safetensors_header import check_safetensors
 
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
@@ -195,8 +196,9 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _load_arrays(file: Path) -> dict[str, mx.array]:
     try:
+        check_safetensors(file)
         loaded: Any = mx.load(str(file))  # declared as one of several containers; a .safetensors file gives a dict
-    except (OSError, RuntimeError, ValueError) as error:
+    except (CheckpointError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read: {_one_line(error)}") from error
     return dict(loaded)
 

@@ -62,6 +62,8 @@ class LanguageMixerConfig:
         pooling: How hidden states become one embedding; see `mlx_mixer.embedding`.
         embedding_position: For "position" pooling: index of the state taken, negative from the end of the window
             (left padding) or of the real tokens (right padding).
+        fold_case: Whether texts are lower-cased and their white space collapsed before they are embedded (not before
+            they are continued).
         temperature: InfoNCE temperature of training, for information.
         provenance: Where the weights came from.
     """
@@ -86,6 +88,7 @@ class LanguageMixerConfig:
     eos_token_id: int | None = None
     pooling: PoolingKind = "position"
     embedding_position: int | None = None
+    fold_case: bool = False
     temperature: float | None = None
     provenance: Provenance | None = None
 

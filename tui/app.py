@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -19,6 +19,7 @@ from textual.timer import Timer
 
 from mlx_mixer.errors import MixerError
 from mlx_mixer.paths import Paths, default_paths
+from mlx_mixer.safe_text import safe_text
 from tui import crash, messages
 from tui.commands import ContextCommands, commands_of
 from tui.draft import load_draft, save_draft
@@ -26,10 +27,11 @@ from tui.engine import Engine, MlxEngine
 from tui.events import EmbedderReady, EngineEvent, LibraryEvent
 from tui.external import ExternalEditor
 from tui.jobs import JobThread
+from tui.keymap import Keys, bind, key_name, load_keys
 from tui.librarian import Librarian
 from tui.models_on_disk import list_models
 from tui.preferences import Preferences, load_preferences, save_preferences
-from tui.reducer import apply_event, begins_meaning
+from tui.reducer import apply_event, begins_meaning, needs_bundled_model
 from tui.screens.help import EDITING_KEYS, HelpScreen
 from tui.screens.models import Choice, ModelPicker
 from tui.screens.path_dialog import PathDialog, check_new_file, check_readable
@@ -56,31 +58,41 @@ class MixerApp(App[int]):
 
     TITLE = "mlx-mixer"
     CSS_PATH = "mixer.tcss"
-    COMMANDS = App.COMMANDS | {ContextCommands}
+    COMMANDS = frozenset({ContextCommands})  # type: ignore[assignment]  # it is only read
     COMMAND_PALETTE_BINDING = "ctrl+p"
     CLOSE_TIMEOUT = 0.5
 
     BINDINGS: ClassVar[list[BindingType]] = [
         # The bar at the top shows the keys of the screens, so the footer need not.
-        Binding("f3", "mode('write')", "Write", id="view.write", show=False, tooltip="Go to the text."),
-        Binding("f4", "mode('search')", "Search", id="view.search", show=False, tooltip="Go to your documents."),
-        Binding("ctrl+t", "other_mode", "Other screen", id="view.other", show=False, tooltip="Change the screen."),
-        Binding("ctrl+l", "models", "Choose", id="model.choose", show=False, tooltip="Choose the model that writes."),
-        Binding("ctrl+s", "save", "Save", id="text.save", show=False, tooltip="Save the text to a file."),
+        bind("view.write", "mode('write')", "Write", "Go to the text.", show=False),
+        bind("view.search", "mode('search')", "Search", "Go to your documents.", show=False),
+        bind("view.other", "other_mode", "Other screen", "Change the screen.", show=False),
+        bind("model.choose", "models", "Choose", "Choose the model that writes.", show=False),
+        bind("text.save", "save", "Save", "Save the text to a file.", show=False),
         Binding("ctrl+p", "command_palette", "Commands", priority=True, tooltip="Everything that can be done here."),
-        Binding("f1", "help", "Help", id="app.help", tooltip="The keys of this screen."),
-        Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False, priority=True, tooltip="Leave. The text is kept."),
+        bind("app.help", "help", "Help", "The keys of this screen."),
+        bind("app.quit", "quit", "Quit", "Leave. The text is kept.", show=False, priority=True),
         Binding("ctrl+c", "copy_or_quit", show=False, system=True),
-    ]  # fmt: skip
+    ]
 
-    def __init__(self, *, engine: Engine, librarian: Librarian, paths: Paths, model: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        librarian: Librarian,
+        paths: Paths,
+        model: Path | None = None,
+        keys: Keys | None = None,
+    ) -> None:
         super().__init__()
         self._engine = engine
         self._librarian = librarian
         self._paths = paths
         self._files = JobThread("files")
         preferences = load_preferences(paths.state)
-        self.session = Session(model_path=model or preferences.model, settings=preferences.settings)
+        keys = keys or Keys()
+        self.session = Session(model_path=model or preferences.model, settings=preferences.settings, keys=keys)
+        self.set_keymap(dict(keys.chosen))
         self.write_screen = WriteScreen(self.session, load_draft(paths.data))
         self.search_screen = SearchScreen(self.session)
         self._query = ""
@@ -186,6 +198,8 @@ class MixerApp(App[int]):
     def _show_event(self, message: messages.EngineReport | messages.LibraryReport) -> None:
         event = message.event
         apply_event(self.session, event)
+        if needs_bundled_model(self.session, event):
+            self._engine.load(None)
         if begins_meaning(event) and self.session.meaning == "waiting":
             self._engine.load_embedder()
         if isinstance(event, EmbedderReady) and (embedder := self._engine.embedder) is not None:
@@ -193,6 +207,12 @@ class MixerApp(App[int]):
         for screen in (self.write_screen, self.search_screen):
             if screen.is_mounted:
                 screen.show_event(event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Clean what is pasted before any widget sees it, Textual's own command palette included."""
+        if isinstance(event, events.Paste):
+            event.text = safe_text(event.text)
+        await super().on_event(event)
 
     # What the screens ask for
 
@@ -308,6 +328,10 @@ class MixerApp(App[int]):
         self._interrupted_at = now
         notice(self, "Press Ctrl+C again to quit.")
 
+    def get_key_display(self, binding: Binding) -> str:
+        """Name a key as everywhere else, shorter: "^R"."""
+        return key_name(binding.key).replace("Ctrl+", "^")
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002  # as inherited
         yield SystemCommand("view: theme", "Change the colours: ink is dark, paper is light", self.action_change_theme)
 
@@ -322,13 +346,17 @@ def run(*, model: Path | None = None, library: Path | None = None) -> int:
     Returns:
         0 after an ordinary quit, 1 after a failure, 2 where there is no terminal, 128 + the signal's number after a
         signal.
+
+    Raises:
+        ConfigError: If the user's own keys cannot be read.
     """
     if problem := terminal_problem(os.environ, sys.__stdin__, sys.__stdout__):
         sys.stderr.write(f"mlx-mixer: {problem}\n")
         return 2
     paths = default_paths()
     crash.trim_log(paths.log)
-    app = MixerApp(engine=MlxEngine(), librarian=Librarian(_opener(library)), paths=paths, model=model)
+    librarian = Librarian(_opener(library))
+    app = MixerApp(engine=MlxEngine(), librarian=librarian, paths=paths, model=model, keys=load_keys(paths.config))
     with screen_to_itself(paths.log):
         app.run()
         has_ended = app.stop_work()

@@ -6,6 +6,7 @@ from functools import partial
 from textual.binding import ActiveBinding, Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.screen import Screen
+from textual.types import IgnoreReturnCallbackType
 
 from mlx_mixer.safe_text import safe_line
 
@@ -29,29 +30,31 @@ def key_text(screen: Screen[object], binding: Binding) -> str:
 
 
 class ContextCommands(Provider):
-    """Offers the commands of the screen below the palette."""
+    """Offers the commands of the screen below the palette, and after them those that have no key."""
 
     async def discover(self) -> Hits:
-        for active, key in _enabled(self.screen):
-            label, about = _texts(active.binding, key)
-            yield DiscoveryHit(label, partial(self._run, active), help=about)
+        for label, about, run in self._commands():
+            yield DiscoveryHit(label, run, help=about)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(safe_line(query))
-        for active, key in _enabled(self.screen):
-            label, about = _texts(active.binding, key)
+        for label, about, run in self._commands():
             score = max(matcher.match(label), 0.6 * matcher.match(about))
             if score > 0:
-                yield Hit(score, matcher.highlight(label), partial(self._run, active), help=about)
+                yield Hit(score, matcher.highlight(label), run, help=about)
+
+    def _commands(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
+        # Leaving and help come last: everybody knows their keys.
+        for active, key in sorted(commands_of(self.screen), key=lambda command: _area(command[0]) == "app"):
+            if active.enabled:
+                label = f"{_area(active)}: {active.binding.description.lower()}  ({key})"
+                yield label, active.binding.tooltip, partial(self._run, active)
+        for title, about, run, _ in self.app.get_system_commands(self.screen):
+            yield title, about, run
 
     async def _run(self, active: ActiveBinding) -> None:
         await self.app.run_action(active.binding.action, active.node)
 
 
-def _enabled(screen: Screen[object]) -> Iterator[tuple[ActiveBinding, str]]:
-    return ((active, key) for active, key in commands_of(screen) if active.enabled)
-
-
-def _texts(binding: Binding, key: str) -> tuple[str, str]:
-    area = (binding.id or "").partition(".")[0]
-    return f"{area}: {binding.description.lower()}  ({key})", binding.tooltip
+def _area(active: ActiveBinding) -> str:
+    return (active.binding.id or "").partition(".")[0]

@@ -186,6 +186,7 @@ def _summary(report: "AddReport") -> str:
         (report.updated, "updated"),
         (report.unchanged, "unchanged"),
         (report.removed, "removed"),
+        (len(report.skipped), "left out"),
         (len(report.failed), "could not be read"),
     ]
     text = ", ".join(f"{count:,} {word}" for count, word in parts if count) or "nothing to do"

@@ -6,6 +6,7 @@ from typing import Literal
 
 from mlx_mixer.sampling import SamplingSettings
 from tui.events import IndexingProgress, LibraryState
+from tui.keymap import Keys
 
 
 @dataclass
@@ -14,10 +15,11 @@ class Session:
 
     Attributes:
         model_path: Folder of the model that is loaded or being loaded; None is the bundled one.
-        model_state: Where loading stands.
-        model_problem: One line, when `model_state` is "failed".
+        loaded_path: Folder of the model that writes; means something only when `context_length` is not 0.
+        model_state: Where loading stands; "failed" only when there is no model that could write.
         context_length: Longest text the model sees, in tokens; 0 until it is loaded.
         settings: How the next continuation is written.
+        keys: Which key does what.
         meaning: Whether texts can be embedded.
         library: What the library holds; None until it was asked.
         indexing: Work on the library in progress.
@@ -25,10 +27,11 @@ class Session:
     """
 
     model_path: Path | None = None
+    loaded_path: Path | None = None
     model_state: Literal["loading", "ready", "failed"] = "loading"
-    model_problem: str = ""
     context_length: int = 0
     settings: SamplingSettings = field(default_factory=SamplingSettings)
+    keys: Keys = field(default_factory=Keys)
     meaning: Literal["waiting", "ready", "failed"] = "waiting"
     library: LibraryState | None = None
     indexing: IndexingProgress | None = None

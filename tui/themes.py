@@ -19,7 +19,7 @@ INK = Theme(
     panel="#24282f",
     dark=True,
     variables={
-        "text-muted": "#979eaa",
+        "text-muted": "#9da4b0",
         "block-cursor-background": "#2c3a4d",
         "block-cursor-foreground": "#f3f5f8",
         "block-cursor-text-style": "none",
@@ -28,7 +28,7 @@ INK = Theme(
         "block-cursor-blurred-text-style": "none",
         "footer-background": "#16181c",
         "footer-key-foreground": "#7fb0e6",
-        "footer-description-foreground": "#979eaa",
+        "footer-description-foreground": "#9da4b0",
         "input-selection-background": "#3b5878",
         "input-selection-foreground": "#f3f5f8",
         "input-cursor-background": "#e6b673",

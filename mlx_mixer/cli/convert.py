@@ -16,6 +16,7 @@ from mlx_mixer.cli.output import narrate, print_foreign, print_json
 @click.option("--padding-side", type=click.Choice(["left", "right"]), help="Where training texts were padded.")
 @click.option("--pad-token-id", type=int, help="Id that they were padded with.")
 @click.option("--embedding-position", type=int, help="Hidden state that is a text's embedding, such as -2.")
+@click.option("--temperature", type=float, help="Of the contrastive loss that an embedder was trained with.")
 @click.option("--mixer", help="Structure of the token mixing, where keys do not tell.")
 @click.option("--decoder-input", type=click.Choice(["repeat", "unroll"]), help="For autoencoders.")
 @click.option("--decay-constant", type=float, help="For structured recurrent mixers.")

@@ -40,7 +40,7 @@ def _attach_embedder(library: "Library") -> None:
         library.attach(load_embedder())
     except (MixerError, ImportError, OSError) as error:
         # Words are worth having without meaning; say so and go on.
-        narrate(f"searching by words only: {error}")
+        narrate(f"working with words only: {error}")
 
 
 class ProgressLine:

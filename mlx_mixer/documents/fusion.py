@@ -1,6 +1,6 @@
 r"""One score from words, meaning and file names.
 
-.. math:: s = (1 - a) \, \mathrm{bm25} / \max \mathrm{bm25} + a \, \mathrm{clip}(\cos', 0, 1) + b \, \mathrm{name}^2
+.. math:: s = (1 - a) \, \mathrm{bm25} / \max \mathrm{bm25} + a \, \mathrm{clip}(\cos', 0, 1) + b \, \mathrm{name}^3
 
 A convex mix of scores, not of ranks: reciprocal rank fusion with equal weights loses to BM25 alone wherever the vectors
 are the weaker leg (Bruch et al., arXiv 2210.11934, and our own measurements). :math:`\cos'` is the cosine after the
@@ -24,11 +24,11 @@ class FusionWeights:
         meaning_uncovered: The weight `a` where they hold none; in between it is interpolated.
         meaning_exact: The weight `a` for quotations and identifiers.
         name: The weight `b` of a file name that holds all of the query's words: the file itself is looked for then.
-            Squared, so that one word of several counts for little.
+            Cubed, so that one word of several counts for little.
     """
 
-    meaning: float = 0.3
-    meaning_uncovered: float = 0.3
+    meaning: float = 0.2
+    meaning_uncovered: float = 0.5
     meaning_exact: float = 0.1
     name: float = 1.1
 
@@ -56,7 +56,7 @@ def fuse(bm25: Floats, cosines: Floats | None, names: Floats, *, meaning: float,
     highest = float(bm25.max(initial=0.0))
     words = bm25 / highest if highest > 0 else np.zeros_like(bm25)
     if cosines is None or np.isnan(cosines).all():
-        return np.asarray(words + name * names**2)
+        return np.asarray(words + name * names**3)
     near = np.clip(cosines, 0.0, 1.0)
     near = np.where(np.isnan(near), np.nanmean(near), near)
-    return np.asarray((1.0 - meaning) * words + meaning * near + name * names**2)
+    return np.asarray((1.0 - meaning) * words + meaning * near + name * names**3)

@@ -92,15 +92,10 @@ class TextStage:
 
     def _look_at(self, found: Found, known: KnownFile | None, batch: "_Batch") -> None:
         reader = reader_for(found.path)
-        if known and (found.size, found.mtime_ns, found.inode) == (known.size, known.mtime_ns, known.inode):
-            if known.state == "skipped":
-                self._tally.skipped.append(FileNote(os.fsdecode(found.path), known.reason or ""))
-                return
-            if known.reader_version == reader.version:
-                self._tally.unchanged += 1
-                if known.missing_since is not None:
-                    batch.reappeared.append(known.id)
-                return
+        is_same = known and (found.size, found.mtime_ns, found.inode) == (known.size, known.mtime_ns, known.inode)
+        if known and is_same and (known.state == "skipped" or known.reader_version == reader.version):
+            self._note_unchanged(found.path, known, batch)
+            return
         try:
             file = read_file(found.path, now_ns=time.time_ns())
         except UnreadableError as error:
@@ -109,6 +104,14 @@ class TextStage:
             self._fail(found.path, error, batch)
         else:
             self._take_in(found, file, reader, known, batch)
+
+    def _note_unchanged(self, path: bytes, known: KnownFile, batch: "_Batch") -> None:
+        if known.missing_since is not None:
+            batch.reappeared.append(known.id)
+        if known.state == "skipped":
+            self._tally.skipped.append(FileNote(os.fsdecode(path), known.reason or ""))
+        else:
+            self._tally.unchanged += 1
 
     def _take_in(self, found: Found, file: FileBytes, reader: Reader, known: KnownFile | None, batch: "_Batch") -> None:
         digest = content_hash(file.data)

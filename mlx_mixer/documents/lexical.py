@@ -92,12 +92,16 @@ def word_coverage(db: Database, query: Query, matches: list[WordMatch]) -> float
     return best / len(terms) if terms else 0.0
 
 
-def excluded_chunks(db: Database, query: Query) -> set[int]:
-    """Return the chunks that hold what the query excludes."""
+def excluded_places(db: Database, query: Query) -> set[tuple[int, int]]:
+    """Return the ``(content, seq)`` of the chunks that hold what the query excludes."""
     if not query.excluded:
         return set()
-    rows = db.execute("SELECT rowid FROM chunks_fts WHERE chunks_fts MATCH ?", [query.exclusion_expression()])
-    return {row[0] for row in rows}
+    return set(
+        db.execute(
+            "SELECT content, seq FROM chunks_fts JOIN chunks ON chunks.id = chunks_fts.rowid WHERE chunks_fts MATCH ?",
+            [query.exclusion_expression()],
+        )
+    )
 
 
 def matches_in(db: Database, query: Query, chunk: int) -> ChunkMatches:

@@ -1,12 +1,15 @@
 """The library: the one door to a user's documents."""
 
 import os
+import sqlite3
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sqlite_utils import Database
 
 from mlx_mixer.documents import meaning, store
 from mlx_mixer.documents.catalogue import (
@@ -99,15 +102,14 @@ class Library:
             LibraryError: If another process is writing to this library.
         """
         tally = Tally()
-        with self._writing():
-            db = self._connections.get()
+        with self._writing() as db:
             stage = TextStage(db, tally, progress=progress or _no_progress, is_cancelled=is_cancelled or _never)
             for path in paths:
                 if not tally.cancelled:
                     self._add_one(stage, tally, os.fsencode(path))
             with write_transaction(db):
                 store.forget(db, int(time.time()) - store.GRACE_SECONDS)
-            self._embed(tally, progress, is_cancelled)
+            self._embed(db, tally, progress, is_cancelled)
         return tally.report()
 
     def refresh(
@@ -117,7 +119,8 @@ class Library:
         is_cancelled: Callable[[], bool] | None = None,
     ) -> AddReport:
         """`add` everything that was added before, again."""
-        roots = [row[0] for row in self._connections.get().execute("SELECT path FROM roots ORDER BY path")]
+        with self._reading() as db:
+            roots = [row[0] for row in db.execute("SELECT path FROM roots ORDER BY path")]
         return self.add(roots, progress=progress, is_cancelled=is_cancelled)
 
     def embed_pending(
@@ -134,8 +137,8 @@ class Library:
         if self._embedder is None:
             raise LibraryError("no embedder is attached to this library")
         tally = Tally()
-        with self._writing():
-            self._embed(tally, progress, is_cancelled)
+        with self._writing() as db:
+            self._embed(db, tally, progress, is_cancelled)
         return tally.report()
 
     def search(self, query: str, *, limit: int = 10, prefix: bool = False, words_only: bool = False) -> SearchResult:
@@ -148,13 +151,9 @@ class Library:
             words_only: Leave meaning out even with an embedder.
         """
         embedder = None if words_only else self._embedder
-        return search(
-            self._connections.get(),
-            parse_query(query, prefix=prefix),
-            limit=limit,
-            embedder=embedder,
-            index=self._index if embedder is not None else None,
-        )
+        index = self._index if embedder is not None else None
+        with self._reading() as db:
+            return search(db, parse_query(query, prefix=prefix), limit=limit, embedder=embedder, index=index)
 
     def chunk(self, chunk_id: int, *, query: str = "") -> ChunkRow:
         """Return a hit's whole passage, with the query's words marked.
@@ -162,19 +161,23 @@ class Library:
         Raises:
             LibraryError: If it is not in the library any more.
         """
-        return chunk_row(self._connections.get(), chunk_id, parse_query(query))
+        with self._reading() as db:
+            return chunk_row(db, chunk_id, parse_query(query))
 
     def status(self) -> LibraryStatus:
         """Count what is in the library."""
-        return library_status(self._connections.get(), self.path, self._fingerprint)
+        with self._reading() as db:
+            return library_status(db, self.path, self._fingerprint)
 
     def documents(self) -> list[DocumentRow]:
         """List the documents in order of path."""
-        return document_rows(self._connections.get(), self._fingerprint)
+        with self._reading() as db:
+            return document_rows(db, self._fingerprint)
 
     def left_out(self) -> list[FileNote]:
         """List the files and folders that are not searchable, and why."""
-        return left_out(self._connections.get())
+        with self._reading() as db:
+            return left_out(db)
 
     def remove(self, path: AnyPath) -> int:
         """Forget a file or folder and everything read from it; return how many documents that were.
@@ -182,19 +185,28 @@ class Library:
         Raises:
             LibraryError: If another process is writing to this library.
         """
-        with self._writing():
-            db = self._connections.get()
+        with self._writing() as db:
             with write_transaction(db):
                 removed = store.remove_path(db, _absolute(os.fsencode(path)))
-            db.execute("PRAGMA incremental_vacuum")
+            db.execute("PRAGMA incremental_vacuum").fetchall()  # one step per page
         return removed
 
     @property
     def _fingerprint(self) -> str | None:
         return self._embedder.fingerprint if self._embedder is not None else None
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return writer_lock(self.path)
+    @contextmanager
+    def _reading(self) -> Iterator[Database]:
+        """Give this thread's connection; failures of SQLite become one clear line."""
+        try:
+            yield self._connections.get()
+        except sqlite3.Error as error:
+            raise LibraryError(f"the library {self.path} failed: {error}; what was committed before is kept") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Database]:
+        with writer_lock(self.path), self._reading() as db:
+            yield db
 
     def _add_one(self, stage: TextStage, tally: Tally, path: bytes) -> None:
         absolute = _absolute(path)
@@ -204,17 +216,16 @@ class Library:
             tally.failed.append(FileNote(os.fsdecode(path), "no such file or folder"))
 
     def _embed(
-        self, tally: Tally, progress: Callable[[Progress], None] | None, is_cancelled: Callable[[], bool] | None
+        self,
+        db: Database,
+        tally: Tally,
+        progress: Callable[[Progress], None] | None,
+        is_cancelled: Callable[[], bool] | None,
     ) -> None:
         if self._embedder is None or tally.cancelled:
             return
-        meaning.embed_pending(
-            self._connections.get(),
-            self._embedder,
-            tally,
-            progress=progress or _no_progress,
-            is_cancelled=is_cancelled or _never,
-        )
+        progress, is_cancelled = progress or _no_progress, is_cancelled or _never
+        meaning.embed_pending(db, self._embedder, tally, progress=progress, is_cancelled=is_cancelled)
 
 
 def _absolute(path: bytes) -> bytes:

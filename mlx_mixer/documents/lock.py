@@ -19,10 +19,13 @@ def writer_lock(library: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         wait_seconds: How long to wait for another writer to finish.
 
     Raises:
-        LibraryError: If another process or thread is still writing after that time.
+        LibraryError: If another process or thread is still writing after that time, or the folder is not writable.
     """
     path = library.with_name(library.name + ".lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LibraryError(f"cannot write to {path}: {error.strerror}") from error
     try:
         _acquire(descriptor, time.monotonic() + wait_seconds)
         os.ftruncate(descriptor, 0)

@@ -33,9 +33,11 @@ def check_version(db: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
     Raises:
         LibraryError: If the file is not a library, or was written by a newer version of the program.
     """
-    version = schema_version(db)
-    application_id = int(db.execute("PRAGMA application_id").fetchone()[0])
-    tables = int(db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    # One statement sees one state of the file, also while another process is creating it.
+    version, application_id, tables = db.execute(
+        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)"
+        " FROM pragma_user_version, pragma_application_id"
+    ).fetchone()
     if application_id != APPLICATION_ID and (version or tables or application_id):
         raise LibraryError("this SQLite file is not an mlx-mixer library; choose another file or move it away")
     if version > len(migrations):
@@ -43,7 +45,7 @@ def check_version(db: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
             f"this library has schema version {version}, and this program knows versions up to {len(migrations)}; "
             "it was left untouched. Update mlx-mixer to open it"
         )
-    return version == len(migrations)
+    return bool(version == len(migrations))
 
 
 def migrate(db: Database, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from sqlite_utils import Database
 
 from mlx_mixer.documents import lexical
-from mlx_mixer.documents.fusion import FusionWeights, fuse
+from mlx_mixer.documents.fusion import Floats, FusionWeights, fuse
 from mlx_mixer.documents.lexical import Spans
 from mlx_mixer.documents.query import Query
 from mlx_mixer.documents.snippet import make_snippet
@@ -17,6 +17,9 @@ from mlx_mixer.documents.vectors import TextEmbedder, VectorIndex
 
 CANDIDATES_PER_LEG = 100
 MAX_HITS_PER_FILE = 3
+# A passage that shares no word with the query is shown from this cosine on. Half of what is right lies above 0.4, the
+# best of what is beside the point around 0.3.
+MEANING_FLOOR = 0.25
 _NAMED_FILES = 20
 _MIN_NAME_COVERAGE = 0.5
 _WORDS_IN_WHY = 5
@@ -114,56 +117,51 @@ def rank(
     matches = lexical.search_words(db, query, candidates)
     names = lexical.name_coverage(db, query)
     bm25 = {(match.content, match.seq): match.bm25 for match in matches}
+    near = _Neighbourhood(db, query, embedder, index)
     places = dict.fromkeys(bm25)
-    vector = None
-    if embedder is not None and index is not None:
-        index.refresh(db)
-        if len(index):
-            vector = embedder.embed([query.text], "query")[0]
     if not query.phrases:  # what must occur is settled by the words leg
-        excluded = _excluded_places(db, query)
-        others = [
-            *_named_places(names),
-            *(_near_places(db, vector, index, candidates) if index and vector is not None else ()),
-        ]
+        excluded = lexical.excluded_places(db, query)
+        others = [*_named_places(names), *near.places(candidates)]
         places.update(dict.fromkeys(place for place in others if place not in excluded))
-    if not places:
-        return []
     ordered = list(places)
     words = np.array([bm25.get(place, 0.0) for place in ordered])
     shares = np.array([names.get(content, 0.0) for content, _ in ordered])
-    cosines = index.cosines(vector, ordered) if index is not None and vector is not None else None
+    cosines = near.cosines(ordered)
     meaning = weights.for_query(is_exact=query.is_exact, coverage=lexical.word_coverage(db, query, matches))
     scores = fuse(words, cosines, shares, meaning=meaning, name=weights.name)
-    return [
-        Candidate(
-            ordered[i],
-            words[i],
-            None if cosines is None or np.isnan(cosines[i]) else float(cosines[i]),
-            shares[i],
-            float(scores[i]),
-        )
-        for i in np.argsort(-scores, kind="stable")
-        if scores[i] > 0
-    ]
+    known = [None] * len(ordered) if cosines is None else [None if np.isnan(c) else float(c) for c in cosines]
+    order = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0]
+    return [Candidate(ordered[i], words[i], known[i], shares[i], float(scores[i])) for i in order]
 
 
-def _near_places(db: Database, vector: "np.typing.NDArray[np.float32]", index: VectorIndex, limit: int) -> list[Place]:
-    hidden = [row[0] for row in db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")]
-    return [(content, seq) for content, seq, _ in index.search(vector, limit, hidden=hidden)]
+class _Neighbourhood:
+    """What lies near a query by meaning; nothing where there is no embedder or nothing is embedded."""
+
+    def __init__(self, db: Database, query: Query, embedder: TextEmbedder | None, index: VectorIndex | None) -> None:
+        self._db = db
+        self._index: VectorIndex | None = None
+        if embedder is None or index is None:
+            return
+        index.refresh(db)
+        if len(index) > 0:
+            self._index = index
+            self._vector = embedder.embed([query.text], "query")[0]
+
+    def places(self, limit: int) -> list[Place]:
+        if self._index is None:
+            return []
+        hidden = [row[0] for row in self._db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")]
+        found = self._index.search(self._vector, limit, hidden=hidden)
+        return [(content, seq) for content, seq, cosine in found if cosine >= MEANING_FLOOR]
+
+    def cosines(self, places: list[Place]) -> Floats | None:
+        return None if self._index is None else self._index.cosines(self._vector, places)
 
 
 def _named_places(names: dict[int, float]) -> list[Place]:
     """The beginnings of the files whose names hold the most of the query."""
     best = sorted((content for content in names if names[content] >= _MIN_NAME_COVERAGE), key=lambda c: -names[c])
     return [(content, 0) for content in best[:_NAMED_FILES]]
-
-
-def _excluded_places(db: Database, query: Query) -> set[Place]:
-    return {
-        db.execute("SELECT content, seq FROM chunks WHERE id = ?", [chunk]).fetchone()
-        for chunk in lexical.excluded_chunks(db, query)
-    }
 
 
 def _hits(db: Database, query: Query, ranked: list[Candidate], limit: int) -> list[Hit]:
@@ -178,8 +176,11 @@ def _hits(db: Database, query: Query, ranked: list[Candidate], limit: int) -> li
         path = paths[content]
         if path is None or shown[content] == MAX_HITS_PER_FILE:
             continue
+        hit = _describe(db, query, candidate, path)
+        if hit is None:
+            continue
         shown[content] += 1
-        hits.append(_describe(db, query, candidate, path))
+        hits.append(hit)
         if len(hits) == limit:
             break
     return hits
@@ -191,10 +192,13 @@ def _visible_path(db: Database, content: int) -> str | None:
     return next((os.fsdecode(path) for (path,) in rows if os.path.lexists(path)), None)
 
 
-def _describe(db: Database, query: Query, candidate: Candidate, path: str) -> Hit:
-    chunk, line, heading, body = db.execute(
+def _describe(db: Database, query: Query, candidate: Candidate, path: str) -> Hit | None:
+    row = db.execute(
         "SELECT id, line, heading, body FROM chunks WHERE content = ? AND seq = ?", candidate.place
     ).fetchone()
+    if row is None:  # removed by another process since it was ranked
+        return None
+    chunk, line, heading, body = row
     matches = lexical.matches_in(db, query, chunk)
     snippet = make_snippet(body, matches.spans)
     return Hit(

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
-_CAMEL_WORD = re.compile(r"\b_*[A-Za-z]\w*?[a-z0-9][A-Z]\w*|\b_*[A-Z]{2,}[a-z]\w*")
 
 # They say nothing about a document. Kept short: "not", "all" or "before" can be the point of a question.
 _STOP_WORDS = """
@@ -35,18 +34,26 @@ def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
 
     snake_case, dotted and hyphenated names need no help: the tokenizer cuts there by itself.
     """
-    for identifier in _CAMEL_WORD.finditer(text):
-        for word in _WORD.finditer(text, *identifier.span()):
-            pieces = split_identifier(word[0])
-            start = word.start()
-            for piece in pieces if len(pieces) > 1 else ():
-                yield start, start + len(piece)
-                start += len(piece)
+    for word in _WORD.finditer(text):
+        start = word.start()
+        for piece in _camel_pieces(word[0]):
+            yield start, start + len(piece)
+            start += len(piece)
 
 
 def identifier_words(text: str) -> str:
     """Return the distinct parts of the camelCase words in a text, for the index."""
-    return " ".join(sorted({text[start:end].lower() for start, end in identifier_parts(text)}))
+    words = set(_WORD.findall(text))
+    return " ".join(sorted({piece.lower() for word in words for piece in _camel_pieces(word)}))
+
+
+def _camel_pieces(word: str) -> list[str]:
+    """The parts of a camelCase word; none for another one."""
+    # Nearly every word is told apart without a pattern: lower case after its first letter, or capitals throughout.
+    if word[1:].islower() or word.isupper() or len(word) < 3:
+        return []
+    pieces = split_identifier(word)
+    return pieces if len(pieces) > 1 else []
 
 
 class PathWords(NamedTuple):

@@ -25,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bpe_digits": {"model_type": "bpe", **IDENTITY, "split_digits": True, "allow_whitespace_only_pieces": True},
     "bpe_no_prefix": {"model_type": "bpe", **IDENTITY, "add_dummy_prefix": False},
     "bpe_across_spaces": {"model_type": "bpe", **IDENTITY, "split_by_whitespace": False},
+    "bpe_collapsed": {"model_type": "bpe", **IDENTITY, "remove_extra_whitespaces": True},
     "bpe_nfkc": {"model_type": "bpe", "byte_fallback": True},
     "bpe_unknown": {"model_type": "bpe"},
     "bpe_user_defined": {
@@ -61,6 +62,8 @@ def texts() -> list[str]:
         "▁",
         "a" * 60,
         "\x00\x07",
+        "a ▁",
+        "<sep><sep><sep>self.x = <sep> self.self.",
     ]
     return [*code[:300], *blocks, *MIXED.split("\n"), MIXED, *odd]
 

@@ -199,6 +199,7 @@ def test_folders_that_need_their_own_tools_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     refusal(tmp_path / "nothing", ModelNotFoundError)
+    assert "cannot be read" in refusal(tmp_path / ("a" * 300))
     assert "hf download owner/name" in refusal(Path("owner/name"), ModelNotFoundError)
     assert "holds no weights" in refusal(tmp_path)
     (tmp_path / "checkpoint-1").mkdir()

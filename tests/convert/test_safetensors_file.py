@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 
-from convert.safetensors_file import DTYPE_BITS, SafetensorsFile
+from convert.safetensors_file import SafetensorsFile
 from mlx_mixer.errors import ConversionError, MixerError, ModelNotFoundError
+from mlx_mixer.safetensors_header import DTYPE_BITS
 from tests.convert.files import entry, safetensors_bytes, write_safetensors
 
 GOOD = entry("F32", [1], 0, 4)

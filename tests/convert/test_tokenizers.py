@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sentencepiece
 from mlx_lm.tokenizer_utils import load as load_wrapped
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 
 import convert.tokenizers
@@ -90,6 +91,15 @@ def split(pattern: str, behavior: str) -> dict[str, Any]:
 
 def table(raw: bytes) -> dict[str, Any]:
     return {"normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(raw).decode()}}
+
+
+def test_a_translation_that_gives_other_ids_is_refused(tmp_path: Path) -> None:
+    """Where all merges rank alike SentencePiece goes from left to right, which a tokenizer.json cannot say."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(trained("bpe"))
+    for piece in model.pieces:
+        piece.score = 0
+    (tmp_path / "tokenizer.model").write_bytes(model.SerializeToString())
+    assert "does not give SentencePiece's ids" in refusal(tmp_path / "tokenizer.model", tmp_path)
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
@@ -181,7 +191,7 @@ def test_a_checkpoint_with_a_tokenizer_becomes_a_complete_model(tmp_path: Path) 
     (source / "tokenizer.model").write_bytes(trained("bpe"))
     report = convert_checkpoint(tmp_path, tmp_path / "out", padding_side="left")
     assert (report.config.bos_token_id, report.config.eos_token_id, report.config.pad_token_id) == (1, 2, 2)
-    assert report.warnings == ("the padding id is taken to be 2; name another with the hint pad_token_id",)
+    assert report.warnings == ("the padding id is taken to be 2; if not, give the hint pad_token_id (--pad-token-id)",)
     _, tokenizer = load(tmp_path / "out")
     assert tokenizer.decode(tokenizer.encode("a text")) == "a text"
     assert Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).get_vocab_size() == 700

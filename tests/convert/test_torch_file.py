@@ -1,6 +1,7 @@
 """The reader of torch files: tensors come out, nothing ever runs."""
 
 import contextlib
+import copy
 import io
 import os
 import pickle
@@ -226,6 +227,19 @@ def test_compressed_archives_are_refused_before_they_unfold(tmp_path: Path) -> N
     raw = torch_bytes(table, {"0": bytes(4 << 20)}, compression=zipfile.ZIP_DEFLATED)
     assert len(raw) < 100_000
     assert "compressed" in refusal(raw, tmp_path)
+
+
+def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    """The other way to a small archive of any size: many names for the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled({"a": view((1000,), (1,), elements=1000)}))
+        archive.writestr("archive/data/0", bytes(4000))
+        for key in range(1, 50):
+            again = copy.copy(archive.filelist[1])
+            again.filename = again.orig_filename = f"archive/data/{key}"
+            archive.filelist.append(again)
+    assert "larger than the file" in refusal(buffer.getvalue(), tmp_path)
 
 
 def test_big_endian_files_are_refused(tmp_path: Path) -> None:

@@ -70,6 +70,13 @@ def damage_weights(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(content[:-5])
 
 
+def wrap_a_shape(folder: Path) -> None:
+    """A header that MLX itself loads, and crashes on."""
+    header = {"a": {"dtype": "F32", "shape": [65536, 65536, 65536, 16384, 4], "data_offsets": [0, 0]}}
+    raw = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(raw).to_bytes(8, "little") + raw)
+
+
 def drop_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
@@ -86,7 +93,9 @@ def change_the_width(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**values, "intermediate_size": 48}), encoding="utf-8")
 
 
-@pytest.mark.parametrize("damage", [damage_config, damage_weights, drop_weights, forget_a_tensor, change_the_width])
+@pytest.mark.parametrize(
+    "damage", [damage_config, damage_weights, wrap_a_shape, drop_weights, forget_a_tensor, change_the_width]
+)
 def test_every_damage_is_one_line(damage: Any, tmp_path: Path) -> None:
     save_model(tmp_path, tiny_model())
     damage(tmp_path)

@@ -52,6 +52,28 @@ def test_token_weighted_pooling_follows_its_equation(tmp_path: Path) -> None:
         np.testing.assert_allclose(vector, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_blocks_that_no_gate_lets_in_are_left_out_without_a_difference(tmp_path: Path) -> None:
+    closed = embedder(tmp_path, pooling="token_weighted")
+    closed.model.pooling.layer_gate = mx.array([1.0, 0.0, 0.0])
+    everything = closed.embed(TEXTS)
+    skipping = Embedder(closed.model, closed._tokenizer, "closed")
+    skipping.model.layers = []
+    np.testing.assert_allclose(skipping.embed(TEXTS), everything, atol=1e-6)
+
+
+def test_folding_makes_case_and_white_space_count_for_nothing(tmp_path: Path) -> None:
+    folding = embedder(tmp_path, pooling="token_weighted", fold_case=True)
+    as_typed, plain = folding.embed(["  Memory\n\tManagement ", "memory management"])
+    np.testing.assert_allclose(as_typed, plain, atol=1e-6)
+    assert folding.count_tokens(["A  B"]) == folding.count_tokens(["a b"])
+
+
+def test_folding_changes_the_fingerprint(tmp_path: Path) -> None:
+    plain = embedder(tmp_path / "plain", pooling="token_weighted")
+    folding = embedder(tmp_path / "folding", pooling="token_weighted", fold_case=True)
+    assert plain.fingerprint != folding.fingerprint
+
+
 def test_mean_pooling_averages_every_window(tmp_path: Path) -> None:
     vectors = embedder(tmp_path, pooling="mean").embed(TEXTS)
     model = load_model(tmp_path)
@@ -119,6 +141,10 @@ def test_vectors_have_length_one_and_no_text_has_none(tmp_path: Path) -> None:
 
 def test_tokens_are_counted_without_the_model(tmp_path: Path) -> None:
     assert embedder(tmp_path).count_tokens(["abc", "", "ü"]) == [3, 0, 2]
+
+
+def test_special_tokens_in_a_text_are_plain_characters(tmp_path: Path) -> None:
+    assert embedder(tmp_path).count_tokens(["<eos>"]) == [len("<eos>")]
 
 
 def test_lone_surrogates_of_a_file_name_do_no_harm(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from mlx_mixer.documents.library import Library
 from mlx_mixer.paths import Paths, default_paths
 from tests.tui.scripted_engine import ScriptedEngine
 from tui.app import MixerApp
+from tui.keymap import Keys
 from tui.librarian import Librarian
 
 NOTES = """\
@@ -66,14 +67,16 @@ def make_app(paths: Paths, engine: ScriptedEngine) -> Iterator[AppFactory]:
     """Build the application over the scripted engine and a real library; its threads are ended afterwards."""
     apps: list[MixerApp] = []
 
-    def make(*, theme: str = "ink", model: Path | None = None) -> MixerApp:
+    def make(*, theme: str = "ink", model: Path | None = None, keys: Keys | None = None) -> MixerApp:
         # A clock that stands still: a search takes 0 ms in every picture.
         librarian = Librarian(lambda: Library(paths.library), clock=lambda: 0.0)
-        app = MixerApp(engine=engine, librarian=librarian, paths=paths, model=model)
+        app = MixerApp(engine=engine, librarian=librarian, paths=paths, model=model, keys=keys)
         app.theme = theme
         app.animation_level = "none"
         apps.append(app)
         return app
 
     yield make
-    assert all([app.stop_work() for app in apps])
+    # Every one is stopped, whether or not an earlier one ended in time.
+    ended = [app.stop_work() for app in apps]
+    assert all(ended)

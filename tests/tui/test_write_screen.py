@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -210,7 +211,9 @@ async def test_a_continuation_asked_for_while_the_model_loads_starts_when_it_is_
         await wait_for_text(pilot, "● writing")
 
 
-async def test_a_model_that_cannot_be_loaded_is_said_in_one_line_and_the_text_stays_usable(make_app: AppFactory) -> None:
+async def test_a_model_that_cannot_be_loaded_is_said_in_one_line_and_the_text_stays_usable(
+    make_app: AppFactory,
+) -> None:
     engine = ScriptedEngine(is_ready=False)
     app = make_app()
     app._engine = engine
@@ -222,6 +225,30 @@ async def test_a_model_that_cannot_be_loaded_is_said_in_one_line_and_the_text_st
         assert "✗ no model" in screen_text(app)
         await type_text(pilot, " more")
         assert app.write_screen.text == "Once upon more"
+
+
+async def test_a_remembered_model_that_is_gone_is_replaced_by_the_bundled_one(
+    make_app: AppFactory, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine(is_ready=False)
+    app = make_app(model=tmp_path / "gone")
+    app._engine = engine
+    async with app.run_test(size=(80, 24)) as pilot:
+        await started(pilot, engine)
+        engine.fail_to_load("there is no such folder")
+        await wait_until(pilot, lambda: engine.loaded == [tmp_path / "gone", None])
+        await wait_for_text(pilot, "✗ there is no such folder. The bundled model is used instead.")
+        engine.become_ready()
+        await wait_for_text(pilot, "○ ready")
+
+
+async def test_a_model_that_fails_leaves_the_one_before_in_use(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+    engine.loaded.append(Path("/broken"))
+    engine.fail_to_load("the weights are damaged")
+    await wait_for_text(pilot, "✗ the weights are damaged")
+    assert "○ ready" in screen_text(pilot.app)
+    assert "Bundled model" in screen_text(pilot.app)
+    await begin(pilot, engine)
 
 
 async def test_the_text_is_there_again_at_the_next_start(

@@ -11,10 +11,10 @@ from textual.screen import ModalScreen
 from tui.widgets.plain import Plain, plain
 
 EDITING_KEYS = (
-    ("^z ^y", "Undo and redo; a whole continuation is one step"),
-    ("^c ^x ^v", "Copy, cut, paste"),
-    ("^w ^k ^u", "Delete a word, to the end, to the beginning of the line"),
-    ("f7", "Select everything"),
+    ("^Z ^Y", "Undo and redo; a whole continuation is one step"),
+    ("^C ^X ^V", "Copy, cut, paste"),
+    ("^W ^K ^U", "Delete a word, to the end, to the beginning of the line"),
+    ("F7", "Select everything"),
 )
 
 
@@ -36,4 +36,4 @@ class HelpScreen(ModalScreen[None]):
                     with Horizontal(classes="help-line"):
                         yield Plain(plain(key, "$primary bold"), classes="help-key")
                         yield Plain(text, classes="help-text")
-            yield Plain(plain("esc close", "$text-muted"), classes="dialog-keys")
+            yield Plain(plain("Esc close", "$text-muted"), classes="dialog-keys")

@@ -45,7 +45,7 @@ class ModelPicker(ModalScreen[Choice | None]):
             yield Plain(plain("Another folder", "bold"), classes="panel-title")
             yield PathInput(placeholder="~/models/name", compact=True, suggester=PathSuggester(folders_only=True))
             yield Plain(plain(_NOTE, "$text-muted"), id="dialog-note")
-            yield Plain(plain("enter use   shift+tab list   esc cancel", "$text-muted"), classes="dialog-keys")
+            yield Plain(plain("Enter use   Tab another folder   Esc cancel", "$text-muted"), classes="dialog-keys")
 
     def on_mount(self) -> None:
         paths = [model.path for model in self._models]

@@ -16,7 +16,7 @@ from textual.widgets import Input
 from mlx_mixer.errors import MixerError
 from mlx_mixer.safe_text import safe_line
 from tui.widgets.clean_input import CleanInput
-from tui.widgets.plain import Plain, plain
+from tui.widgets.plain import Plain, plain, short_path
 
 MAX_ENTRIES = 5000
 """A folder with more entries is completed from its first ones: looking must stay below a frame."""
@@ -85,7 +85,7 @@ class PathDialog(ModalScreen[Path | None]):
                 suggester=PathSuggester(folders_only=self._folders_only),
             )
             yield Plain(plain(self._hint, "$text-muted"), id="dialog-note")
-            yield Plain(plain("enter accept   tab complete   esc cancel", "$text-muted"), classes="dialog-keys")
+            yield Plain(plain("Enter accept   Tab complete   Esc cancel", "$text-muted"), classes="dialog-keys")
 
     def on_mount(self) -> None:
         entry = self.query_one(PathInput)
@@ -116,9 +116,9 @@ def check_readable(path: Path) -> None:
         MixerError: If there is nothing there, or it may not be read.
     """
     if not path.exists():
-        raise MixerError(f"{path} does not exist")
+        raise MixerError(f"{short_path(path)} does not exist")
     if not os.access(path, os.R_OK):
-        raise MixerError(f"{path} may not be read")
+        raise MixerError(f"{short_path(path)} may not be read")
 
 
 def check_new_file(path: Path) -> None:
@@ -128,6 +128,6 @@ def check_new_file(path: Path) -> None:
         MixerError: If something is there already, or there is no such folder.
     """
     if path.exists():
-        raise MixerError(f"{path} exists already")
+        raise MixerError(f"{short_path(path)} exists already")
     if not path.absolute().parent.is_dir():
-        raise MixerError(f"{path.absolute().parent} is not a folder")
+        raise MixerError(f"{short_path(path.absolute().parent)} is not a folder")

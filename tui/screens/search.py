@@ -20,6 +20,7 @@ from tui.events import (
     PassageOpened,
     SearchFinished,
 )
+from tui.keymap import bind
 from tui.messages import (
     FolderWanted,
     IndexingStopRequested,
@@ -29,7 +30,7 @@ from tui.messages import (
 )
 from tui.session import Session
 from tui.widgets.clean_input import CleanInput
-from tui.widgets.hit_list import OPEN_TOOLTIP, HitList, Preview
+from tui.widgets.hit_list import OPEN_TOOLTIP, HitList, Preview, PreviewText
 from tui.widgets.library_status import library_line
 from tui.widgets.plain import Plain, notice, plain_line
 from tui.widgets.top_bar import TopBar
@@ -39,23 +40,23 @@ DEBOUNCE_SECONDS = 0.08
 EMPTY_LIBRARY = """\
 Nothing to search yet.
 
-Press Ctrl+N and choose a folder. The text, Markdown and source code in it can be found by words at once, \
+Press {add} and choose a folder. The text, Markdown and source code in it can be found by words at once, \
 and by meaning a little later. Everything stays on this computer."""
 NO_QUERY = """\
 Type what you are looking for, in your own words.
 
-Results come while you type. Down and Up choose, Enter opens the file at the line."""
+Results come while you type. Down and Up choose, {open} opens the file at the line."""
 NO_HIT = """\
 No passage matches.
 
-Try other or fewer words, or add the folder it might be in with Ctrl+N."""
+Try other or fewer words, or add the folder it might be in with {add}."""
 
 
 class QueryInput(CleanInput):
     """The query; the list below it can be driven without leaving it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Open", id="passage.open", tooltip=OPEN_TOOLTIP),
+        bind("passage.open", "submit", "Open", OPEN_TOOLTIP),
         Binding("down", "screen.move(1)", "Next", show=False),
         Binding("up", "screen.move(-1)", "Previous", show=False),
         Binding("pagedown", "screen.scroll_preview(1)", "Preview down", show=False),
@@ -70,7 +71,7 @@ class SearchScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  # declared so by Textual
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+n", "add_folder", "Add folder", id="docs.add", tooltip="Make a file or folder searchable."),
+        bind("docs.add", "add_folder", "Add folder", "Make a file or folder searchable."),
         Binding("escape", "back", "Back", show=False, tooltip="Stop indexing, or go back to the query."),
     ]
 
@@ -82,7 +83,7 @@ class SearchScreen(Screen[None]):
         self._last: SearchFinished | None = None
 
     def compose(self) -> ComposeResult:
-        yield TopBar("search")
+        yield TopBar("search", self._session.keys)
         # The margin is on a container of its own: Textual would take it off the width of the siblings as well.
         with Container(id="query-line"):
             yield QueryInput(placeholder="Search your documents", compact=True, id="query")
@@ -129,7 +130,7 @@ class SearchScreen(Screen[None]):
             hits.highlighted = max(0, min(hits.option_count - 1, (hits.highlighted or 0) + step))
 
     def action_scroll_preview(self, direction: int) -> None:
-        preview = self.query_one(Preview)
+        preview = self.query_one(PreviewText)
         preview.scroll_relative(y=direction * max(1, preview.size.height - 2), animate=False)
 
     def action_open(self) -> None:
@@ -187,7 +188,7 @@ class SearchScreen(Screen[None]):
         blank = self._blank_text()
         self.query_one("#results").display = blank is None
         self.query_one("#blank").display = blank is not None
-        self.query_one("#blank-text", Plain).show(blank or "")
+        self.query_one("#blank-text", Plain).show(self._with_keys(blank or ""))
         if hits.current is None:
             self.query_one(Preview).clear()
         self.query_one("#library-state", Plain).show(library_line(self._session))
@@ -202,6 +203,10 @@ class SearchScreen(Screen[None]):
         if library is not None and library.documents == 0 and self._session.indexing is None:
             return EMPTY_LIBRARY
         return NO_QUERY
+
+    def _with_keys(self, text: str) -> str:
+        keys = self._session.keys
+        return text.format(add=keys.name("docs.add"), open=keys.name("passage.open"))
 
     def _found_text(self) -> str:
         if self._last is None:

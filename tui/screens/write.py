@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Footer, TextArea
@@ -20,18 +20,16 @@ from tui.events import (
     WritingFinished,
     WritingProgress,
 )
+from tui.keymap import bind
 from tui.messages import DraftChanged, EditRequested, WritingRequested, WritingStopRequested
 from tui.models_on_disk import model_name
+from tui.reducer import needs_bundled_model
 from tui.session import Session
 from tui.widgets.manuscript import MAX_PASTE_CHARACTERS, Manuscript
 from tui.widgets.plain import Plain, notice, plain
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.top_bar import TopBar
 from tui.widgets.writing_status import Activity, WritingStatus, forgets
-
-PLACEHOLDER = (
-    "Write a beginning and press Tab: the model continues from the cursor.\nEsc stops it and keeps what it wrote."
-)
 
 
 class WriteScreen(Screen[None]):
@@ -40,25 +38,10 @@ class WriteScreen(Screen[None]):
     AUTO_FOCUS = "Manuscript"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop_writing", "Stop", id="write.stop", tooltip="Stop the model. What it wrote stays."),
-        Binding(
-            "ctrl+r",
-            "rewrite",
-            "Retry",
-            id="write.retry",
-            tooltip="Take the last continuation back and write another one.",
-        ),
-        Binding(
-            "f2", "settings", "Settings", id="write.settings", tooltip="How the model chooses its words, and how many."
-        ),
-        Binding(
-            "ctrl+g",
-            "edit",
-            "Edit in your editor",
-            id="text.edit",
-            show=False,
-            tooltip="Edit the text in $VISUAL or $EDITOR.",
-        ),
+        bind("write.stop", "stop_writing", "Stop", "Stop the model. What it wrote stays."),
+        bind("write.retry", "rewrite", "Retry", "Take the last continuation back and write another one."),
+        bind("write.settings", "settings", "Settings", "How the model chooses its words, and how many."),
+        bind("text.edit", "edit", "Edit in your editor", "Edit the text in $VISUAL or $EDITOR.", show=False),
     ]
 
     def __init__(self, session: Session, draft: str = "") -> None:
@@ -70,10 +53,10 @@ class WriteScreen(Screen[None]):
         self._progress = WritingProgress()
 
     def compose(self) -> ComposeResult:
-        yield TopBar("write")
+        yield TopBar("write", self._session.keys)
         with Horizontal(id="desk"):
             with Horizontal(id="sheet"):
-                yield Manuscript(self._draft, placeholder=PLACEHOLDER)
+                yield Manuscript(self._draft, placeholder=self._invitation())
             yield SettingsPanel(self._session.settings)
         yield Plain(id="writing-notice", classes="notice")
         yield WritingStatus()
@@ -111,11 +94,16 @@ class WriteScreen(Screen[None]):
                     self._finish(reason, progress if progress.tokens else self._progress, detail)
             case ModelLoading():
                 self._progress = WritingProgress()
-                self._notice("")
             case ModelFailed(reason=reason):
                 if self._activity == "waiting":
                     self._finish("failed", self._progress)
-                self._notice(f"✗ {reason}. Ctrl+L chooses another model.")
+                falls_back = needs_bundled_model(self._session, event)
+                remedy = (
+                    "The bundled model is used instead."
+                    if falls_back
+                    else f"{self._key('model.choose')} chooses another model."
+                )
+                self._notice(f"✗ {reason}. {remedy}")
             case ModelReady():
                 pass
             case _:
@@ -128,6 +116,9 @@ class WriteScreen(Screen[None]):
         prompt = self.manuscript.text_before_cursor
         if not prompt.strip():
             self._notice("Write a few words first: the model continues what stands before the cursor.")
+            return
+        if self._session.model_state == "failed":
+            self._notice(f"No model is loaded. {self._key('model.choose')} chooses one.")
             return
         self.manuscript.begin_continuation()
         self._run += 1
@@ -151,7 +142,9 @@ class WriteScreen(Screen[None]):
         if self.manuscript.discard_continuation():
             self.action_continue_text()
             if self._session.settings.seed is not None:
-                self._notice("The seed is fixed, so the same text comes again. F2 changes it.")
+                self._notice(
+                    f"The seed is fixed, so the same text comes again. {self._key('write.settings')} changes it."
+                )
 
     def action_settings(self) -> None:
         self.query_one(SettingsPanel).open()
@@ -211,7 +204,20 @@ class WriteScreen(Screen[None]):
         if reason == "failed" and detail:
             self._notice(f"✗ {detail}")
         elif reason == "length":
-            self._notice(f"Reached {progress.tokens} tokens. Tab goes on from here, F2 changes the limit.")
+            self._notice(
+                f"Reached {progress.tokens} tokens. {self._key('write.continue')} goes on from here,"
+                f" {self._key('write.settings')} changes the limit."
+            )
+
+    def _invitation(self) -> str:
+        go, stop = self._key("write.continue"), self._key("write.stop")
+        return (
+            f"Write a beginning and press {go}: the model continues from the cursor.\n"
+            f"{stop} stops it and keeps what it wrote."
+        )
+
+    def _key(self, command: str) -> str:
+        return self._session.keys.name(command)
 
     def _warn_of_slide(self) -> None:
         if forgets(self._progress):

@@ -5,12 +5,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui.events import FoundPassage, PassageOpened
+from tui.keymap import bind
 from tui.widgets.plain import Mark, Plain, marked, plain_line, short_path
 
 OPEN_TOOLTIP = "Open the file at the line, in $VISUAL or $EDITOR."
@@ -25,9 +26,10 @@ class HitList(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
-        Binding("enter,o", "select", "Open", id="passage.open", tooltip=OPEN_TOOLTIP),
-        Binding("c", "screen.copy_passage", "Copy", id="passage.copy", tooltip="Copy the passage."),
-        Binding("slash", "screen.focus_query", "Query", id="search.query", tooltip="Go back to the query."),
+        bind("passage.open", "select", "Open", OPEN_TOOLTIP),
+        Binding("o", "select", "Open", show=False),
+        bind("passage.copy", "screen.copy_passage", "Copy", "Copy the passage."),
+        bind("search.query", "screen.focus_query", "Query", "Go back to the query."),
     ]
 
     def __init__(self) -> None:
@@ -79,7 +81,7 @@ def hit_content(passage: FoundPassage, cells: int) -> Content:
 
 
 def place(passage: FoundPassage) -> Content:
-    """Return file, line and the last heading above, the part that is read first in bold."""
+    """Return file, line, last heading and folder; what is read first comes first, in bold."""
     folder, slash, name = short_path(passage.path).rpartition("/")
     heading = passage.heading.rpartition(" › ")[2]
     text = plain_line(f"{name}:{passage.line}", "bold")
@@ -96,8 +98,8 @@ def around_first_mark(text: str, marks: tuple[Mark, ...], cells: int) -> tuple[s
     return "…" + text[cut:], tuple((start - cut + 1, end - cut + 1) for start, end in marks if start >= cut)
 
 
-class Preview(VerticalScroll, can_focus=True):
-    """The passage under the cursor, whole."""
+class PreviewText(VerticalScroll, can_focus=True):
+    """The text of the passage, scrolled by the keys of a pager."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "scroll_down", "Down", show=False),
@@ -105,18 +107,29 @@ class Preview(VerticalScroll, can_focus=True):
     ]
 
     def compose(self) -> ComposeResult:
-        yield Plain(id="preview-title")
         yield Plain(id="preview-text")
 
+    def show(self, opened: PassageOpened) -> None:
+        """Show a text, scrolled so that its first marked word is seen."""
+        text = marked(opened.text, opened.marks, MARK_STYLE)
+        self.query_one(Plain).show(text)
+        first = min((start for start, _ in opened.marks), default=0)
+        line = len(text[:first].wrap(max(1, self.size.width - 5)))
+        # Where it can be seen from the top, the top is shown.
+        self.scroll_to(y=max(0, line - 2) if line > self.size.height else 0, animate=False)
+
+
+class Preview(Vertical):
+    """The passage under the cursor, whole, below a line that says where it is."""
+
+    def compose(self) -> ComposeResult:
+        yield Plain(id="preview-title")
+        yield PreviewText()
+
     def show(self, passage: FoundPassage, opened: PassageOpened) -> None:
-        """Show a passage from its beginning."""
-        where = plain_line(f"{short_path(passage.path)}:{passage.line}", "bold")
-        heading = plain_line(passage.heading, "$text-muted")
-        self.query_one("#preview-title", Plain).show(
-            Content("\n").join([where, heading] if passage.heading else [where])
-        )
-        self.query_one("#preview-text", Plain).show(marked(opened.text, opened.marks, MARK_STYLE))
-        self.scroll_home(animate=False)
+        """Show a passage."""
+        self.query_one("#preview-title", Plain).show(place(passage))
+        self.query_one(PreviewText).show(opened)
 
     def clear(self) -> None:
         self.query_one("#preview-title", Plain).show("")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.document._document import EditResult
 from textual.document._edit import Edit
 from textual.document._history import EditHistory
@@ -14,6 +14,7 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import Location
 
 from mlx_mixer.safe_text import safe_text
+from tui.keymap import bind
 
 MAX_PASTE_CHARACTERS = 262_144
 """A paste of 1 MB takes Textual about two seconds; up to here it is a fraction of one."""
@@ -71,13 +72,11 @@ class Manuscript(TextArea):
     # Tab is free here because this is the only thing on its screen that takes the focus while the settings are closed,
     # it passes every terminal, and completion in editors has taught it. F5 is for those who rebind or cannot use Tab.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "tab,f5",
+        bind(
+            "write.continue",
             "screen.continue_text",
             "Continue",
-            id="write.continue",
-            key_display="tab",
-            tooltip="Let the model continue from the cursor. The text before the cursor is what it sees.",
+            "Let the model continue from the cursor. The text before the cursor is what it sees.",
         ),
     ]
 

@@ -4,10 +4,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
+from tui.keymap import Keys
 from tui.messages import Mode, ModeRequested
 from tui.widgets.plain import Plain, plain, plain_line
 
-_TABS: tuple[tuple[Mode, str, str], ...] = (("write", "Write", "f3"), ("search", "Search", "f4"))
+_TABS: tuple[tuple[Mode, str, str], ...] = (("write", "Write", "view.write"), ("search", "Search", "view.search"))
 
 
 class _Tab(Plain):
@@ -25,13 +26,14 @@ class _Tab(Plain):
 class TopBar(Horizontal):
     """The bar of the screen called `here`."""
 
-    def __init__(self, here: Mode) -> None:
+    def __init__(self, here: Mode, keys: Keys) -> None:
         super().__init__()
         self._here = here
+        self._keys = keys
 
     def compose(self) -> ComposeResult:
-        for mode, label, key in _TABS:
-            yield _Tab(mode, label, key, is_here=mode == self._here)
+        for mode, label, command in _TABS:
+            yield _Tab(mode, label, self._keys.name(command), is_here=mode == self._here)
         yield Plain("", id="top-note")
 
     def show_note(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from mlx_mixer.documents.library import Library
+from mlx_mixer.paths import default_paths
 from tests.mlx_mixer.documents.helpers import write_tree
 
 TREE = {
@@ -81,10 +84,10 @@ def test_without_its_model_search_goes_on_with_words_and_says_so(docs: Path, tmp
     environment = {"PYTHONPATH": os.pathsep.join([str(broken), os.environ.get("PYTHONPATH", ""), str(Path.cwd())])}
     out, err = run("docs", "add", str(docs), **environment)
     assert "3 added" in out
-    assert "searching by words only: no MLX for this machine" in err
+    assert "working with words only: no MLX for this machine" in err
     out, err = run("search", "trimmed from the end", "--json", **environment)
     assert json.loads(out)["hits"][0]["line"] == 5
-    assert "searching by words only" in err
+    assert "working with words only" in err
 
 
 def test_failures_end_with_exit_code_1(docs: Path) -> None:
@@ -93,6 +96,21 @@ def test_failures_end_with_exit_code_1(docs: Path) -> None:
     assert f"not read: {docs / 'nowhere'}: no such file or folder" in err
     assert run("search", "zeppelin", "--words-only")[1] == "nothing found\n"
     run("search", "zeppelin", "--words-only", "--fail-empty", code=1)
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_was_done(tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"needle {n} " * 40 for n in range(3000)})
+    command = [sys.executable, "-m", "mlx_mixer", "docs", "add", str(docs), "--words-only"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with Library(default_paths().library) as library:
+        while library.status().documents == 0:
+            assert child.poll() is None
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=20)
+        assert (child.returncode, "Traceback" in err) == (130, False)
+        kept = library.status().documents
+        assert 0 < kept < 3000
+        assert library.add([docs]).unchanged == kept
 
 
 def test_an_empty_library_says_how_to_fill_it() -> None:

@@ -1,7 +1,8 @@
 """A process killed at any moment loses at most the batch at hand, and damages nothing.
 
-A child adds documents with a real embedder and reports what it has committed; it is killed with SIGKILL at random
-steps of its work, the files change, and another child goes on in the same library.
+A child adds documents with a real embedder and reports what it has committed. It dies of SIGKILL, sent from outside
+after some steps of its work or by itself before some SQL statement; the files change, and another child goes on in the
+same library.
 """
 
 import random
@@ -19,20 +20,28 @@ from tests.tiny import tiny_model_folder
 ROUNDS = 12
 
 CHILD = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from mlx_mixer.documents import indexing, meaning
 from mlx_mixer.documents.library import Library
 from mlx_mixer.embedding import load_embedder
 
 indexing._BATCH_FILES, meaning._BATCH_CHUNKS = 5, 8
-library, docs, model = map(Path, sys.argv[1:])
+library, docs, model = map(Path, sys.argv[1:4])
+statements_left = int(sys.argv[4])
+
+def count_down(_):
+    global statements_left
+    statements_left -= 1
+    if statements_left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 def report(progress):
     print(progress.stage, library_object.status().documents, flush=True)
 
 with Library(library, embedder=load_embedder(model)) as library_object:
     print("ready", flush=True)
+    library_object._connections.get().conn.set_trace_callback(count_down)
     library_object.add([docs], progress=report)
     print("finished", flush=True)
 """
@@ -46,7 +55,7 @@ def document_text(number: int, version: int) -> str:
 
 
 def run_and_kill(arguments: list[str], steps: int, seconds: float) -> tuple[int, bool]:
-    """Start a child and kill it a moment after it reported some steps of progress.
+    """Start a child and kill it a moment after it reported some steps of progress, if it still lives.
 
     Returns:
         How many documents it said it had committed, and whether it was done before the signal came.
@@ -98,8 +107,10 @@ def test_kill_9_at_random_moments_loses_and_damages_nothing(tmp_path: Path) -> N
     write_tree(docs, {f"{number}.md": document_text(number, 0) for number in versions})
     killed_at_work = 0
     for round_number in range(ROUNDS):
-        arguments = [str(path), str(docs), str(model)]
-        committed, finished = run_and_kill(arguments, rng.randrange(14), rng.uniform(0.0, 0.02))
+        by_itself = round_number % 3 != 0
+        statements = str(rng.randrange(1, 500) if by_itself else 0)
+        steps, seconds = (1000, 0.0) if by_itself else (rng.randrange(14), rng.uniform(0.0, 0.02))
+        committed, finished = run_and_kill([str(path), str(docs), str(model), statements], steps, seconds)
         killed_at_work += not finished
         assert check_whole(path) >= committed
         for number in rng.sample(sorted(versions), 40):

@@ -22,7 +22,7 @@ def test_the_score_follows_its_equation(
     bm25, cosines, names = (np.array(column) for column in zip(*candidates, strict=True))
     highest = max(bm25)
     expected = [
-        (1 - meaning) * (b / highest if highest else 0.0) + meaning * min(max(c, 0.0), 1.0) + name * n * n
+        (1 - meaning) * (b / highest if highest else 0.0) + meaning * min(max(c, 0.0), 1.0) + name * n**3
         for b, c, n in candidates
     ]
     np.testing.assert_allclose(fuse(bm25, cosines, names, meaning=meaning, name=name), expected, atol=1e-12)

@@ -307,6 +307,24 @@ def test_what_lies_below_an_unreadable_folder_is_not_taken_for_gone(
     assert len(library.search("forget tokens").hits) == 1
 
 
+def test_a_full_disk_stops_with_one_line_and_keeps_what_was_committed(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "_BATCH_FILES", 4)
+    docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"needle {n} " + "more text " * 400 for n in range(40)})
+    db = library._connections.get()
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count = {pages + 20}").fetchall()  # SQLite's own way to meet a full disk
+    with pytest.raises(LibraryError, match="full; what was committed before is kept"):
+        library.add([docs])
+    committed = library.status().documents
+    assert 0 < committed < 40
+    assert len(library.search("needle", limit=50).hits) >= committed
+    check_index(library)
+    db.execute("PRAGMA max_page_count = 100000").fetchall()
+    assert counts(library.add([docs])) == {"unchanged": committed, "added": 40 - committed}
+
+
 def test_a_library_deleted_while_being_written_is_noticed(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

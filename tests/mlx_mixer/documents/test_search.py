@@ -2,11 +2,13 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mlx_mixer.documents import lexical
+from mlx_mixer.documents import search as search_module
 from mlx_mixer.documents.fusion import FusionWeights
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import parse_query
@@ -171,6 +173,17 @@ def test_deleted_documents_take_no_place_among_the_nearest(
     assert filled.search("zeppelin", limit=1).hits[0].score == pytest.approx(nearest.score)
 
 
+def test_what_shares_no_word_and_lies_far_is_not_shown(
+    filled: Library, embedder: WatchedEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.attach(embedder)
+    filled.embed_pending()
+    assert names(filled, "zeppelin")
+    monkeypatch.setattr(search_module, "MEANING_FLOOR", 1.1)
+    assert names(filled, "zeppelin") == []
+    assert names(filled, "flour") == ["cooking.md"]
+
+
 def test_an_exclusion_holds_for_meaning_too(filled: Library, embedder: WatchedEmbedder) -> None:
     filled.attach(embedder)
     filled.embed_pending()
@@ -193,6 +206,30 @@ def test_a_passage_is_shown_in_full_with_its_words_marked(filled: Library) -> No
     assert filled.chunk(hit.chunk_id).marks == ()
     with pytest.raises(LibraryError, match="search again"):
         filled.chunk(10_000)
+
+
+def test_a_passage_is_shown_where_its_file_still_is(filled: Library, tmp_path: Path) -> None:
+    write_tree(tmp_path / "docs", {"a-copy.md": TREE["garden.md"]})
+    filled.refresh()
+    (tmp_path / "docs/a-copy.md").unlink()
+    filled.refresh()
+    hit = filled.search("prune apples").hits[0]
+    assert filled.chunk(hit.chunk_id).path == hit.path == str(tmp_path / "docs/garden.md")
+
+
+def test_a_passage_removed_while_it_is_being_found_is_left_out(
+    filled: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = lexical.word_coverage
+
+    def interfere(*arguments: Any) -> float:
+        with Library(filled.path) as other:
+            other.remove(tmp_path / "docs/garden.md")
+        return real(*arguments)
+
+    monkeypatch.setattr(lexical, "word_coverage", interfere)
+    monkeypatch.setattr(search_module, "_visible_path", lambda *_: str(tmp_path))
+    assert [hit.heading for hit in filled.search("water").hits] == ["Cooking › Bread"]
 
 
 def test_searching_goes_on_in_other_threads_while_documents_are_added(

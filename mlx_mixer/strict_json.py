@@ -4,7 +4,7 @@ import itertools
 import json
 from typing import Any, NoReturn
 
-from mlx_mixer.errors import ConversionError
+from mlx_mixer.errors import CheckpointError
 
 
 def parse_json(raw: bytes, what: str) -> Any:  # any JSON value; each caller checks its own shape
@@ -15,7 +15,7 @@ def parse_json(raw: bytes, what: str) -> Any:  # any JSON value; each caller che
         what: What it is, to begin an error message with.
 
     Raises:
-        ConversionError: If it is anything else.
+        CheckpointError: If it is anything else.
     """
     try:
         return json.loads(
@@ -25,7 +25,7 @@ def parse_json(raw: bytes, what: str) -> Any:  # any JSON value; each caller che
             parse_int=_whole_number,
         )
     except (ValueError, RecursionError) as error:
-        raise ConversionError(f"{what} is not valid JSON: {error}") from error
+        raise CheckpointError(f"{what} is not valid JSON: {error}") from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,242 @@
+"""The whole application in a real terminal: what a user sees, and what is left when it ends."""
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import tiny_model_folder
+from tests.tui.pseudo_terminal import PseudoTerminal
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "mlx_mixer"]
+CTRL_N, CTRL_Q = "\x0e", "\x11"
+F3, F4 = "\x1bOR", "\x1bOS"
+PREFIX = "The package manager"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def start(home: Path) -> Iterator[Callable[..., PseudoTerminal]]:
+    terminals: list[PseudoTerminal] = []
+
+    def begin(command: list[str] | None = None, *, size: tuple[int, int] = (80, 24), **environ: str) -> PseudoTerminal:
+        home.mkdir(exist_ok=True)
+        wanted = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "MLX_MIXER_HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm-256color",
+            "HF_HUB_OFFLINE": "1",
+            **environ,
+        }
+        terminals.append(PseudoTerminal(command or COMMAND, environ=wanted, size=size, folder=home))
+        return terminals[-1]
+
+    yield begin
+    for terminal in terminals:
+        with terminal:
+            pass
+
+
+Start = Callable[..., PseudoTerminal]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real model that is small enough to load and write in no time."""
+    return tiny_model_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def remember(home: Path, **choices: object) -> None:
+    """Store choices as an earlier start would have."""
+    (home / "state").mkdir(parents=True)
+    (home / "state" / "app.json").write_text(json.dumps(choices))
+
+
+def numbers(text: str, pattern: str) -> list[int]:
+    return [int(number) for number in re.findall(pattern, text)]
+
+
+def test_a_text_is_continued_a_folder_is_searched_and_the_terminal_is_left_as_it_was(
+    start: Start, home: Path, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "trim.md").write_text("# Cache\n\n## Trimming\n\nThe cache is trimmed when the window slides.\n")
+    (notes / "other.md").write_text("# Garden\n\nTomatoes like warmth.\n")
+    record = tmp_path / "record"
+    editor = tmp_path / "editor"
+    editor.write_text(f'#!/bin/sh\necho "$@" > {record}\n')
+    editor.chmod(0o755)
+    vim = tmp_path / "vim"
+    vim.symlink_to(editor)
+    terminal = start(EDITOR=str(vim))
+
+    terminal.wait_for("Write a beginning")
+    terminal.type(PREFIX)
+    terminal.wait_for(PREFIX)
+    terminal.type("\t")
+    terminal.wait_for(lambda screen: any(count > 8 for count in numbers(screen, r"(\d+) tokens")), seconds=60)
+    terminal.type("\x1b")
+    terminal.wait_for("■ stopped")
+    written = terminal.screen.text
+    assert PREFIX in written
+    assert len(written.split(PREFIX, 1)[1].split("■")[0].split()) > 3
+
+    terminal.type(F4)
+    terminal.wait_for("Nothing to search yet")
+    terminal.type(CTRL_N)
+    terminal.wait_for("Add a file or folder")
+    terminal.type(str(notes))
+    terminal.wait_for("notes")
+    terminal.type("\r")
+    terminal.wait_for("2 documents · text 100 %")
+    terminal.wait_for("meaning 100 %", seconds=60)
+    terminal.type("how is the cache trimmed")
+    terminal.wait_for("trim.md:5")
+    terminal.wait_for("Trimming")
+    terminal.type("\r")
+    terminal.wait_for(lambda _: record.exists() and record.read_text())
+    assert record.read_text().split() == ["+5", str(notes / "trim.md")]
+    terminal.wait_for("trim.md:5")
+
+    terminal.type(CTRL_Q)
+    code, seconds = terminal.wait_for_exit()
+    assert code == 0
+    assert seconds < 1.5
+    assert terminal.is_restored
+    assert (home / "data" / "draft.txt").read_text().startswith(PREFIX)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_restores_the_terminal_keeps_the_text_and_is_told_in_the_exit_code(
+    start: Start, home: Path, number: signal.Signals, code: int
+) -> None:
+    terminal = start()
+    terminal.wait_for("Write a beginning")
+    terminal.type("unsaved words")
+    terminal.wait_for("unsaved words")
+    terminal.signal(number)
+    assert terminal.wait_for_exit()[0] == code
+    assert terminal.is_restored
+    assert (home / "data" / "draft.txt").read_text() == "unsaved words"
+
+
+def test_closing_the_window_ends_the_program(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for("Write a beginning")
+    terminal.hang_up()
+    assert terminal.process.wait(10) == 129
+
+
+def test_quitting_while_the_model_is_being_loaded_takes_less_than_a_second_or_so(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for("Write a beginning")
+    terminal.type(CTRL_Q)
+    code, seconds = terminal.wait_for_exit()
+    assert code == 0
+    # A second is the promise; the rest is for machines that run other tests at the same time.
+    assert seconds < 2.5
+    assert terminal.is_restored
+
+
+def test_quitting_while_the_model_writes_keeps_what_it_wrote(start: Start, home: Path, tiny: Path) -> None:
+    remember(home, model=str(tiny), settings={"max_tokens": 10_000})
+    terminal = start()
+    terminal.wait_for("Write a beginning")
+    terminal.type(f"{PREFIX}\t")
+    terminal.wait_for("● writing", seconds=60)
+    terminal.wait_for(lambda screen: any(count > 3 for count in numbers(screen, r"(\d+) tokens")))
+    terminal.type(CTRL_Q)
+    code, seconds = terminal.wait_for_exit()
+    assert (code, terminal.is_restored) == (0, True)
+    assert seconds < 2.5
+    assert len((home / "data" / "draft.txt").read_text()) > len(PREFIX)
+
+
+BROKEN = """
+import sys
+from tui import app
+from tui.screens.write import WriteScreen
+def broken(self):
+    diary = self.text
+    raise ValueError(diary)
+WriteScreen.action_rewrite = broken
+WriteScreen.check_action = lambda *_: True
+sys.exit(app.run())
+"""
+
+
+def test_a_failure_shows_one_line_and_neither_screen_nor_log_hold_the_text(start: Start, home: Path) -> None:
+    terminal = start([sys.executable, "-c", BROKEN])
+    terminal.wait_for("Write a beginning")
+    terminal.type("my diary")
+    terminal.wait_for("my diary")
+    terminal.type("\x12")
+    code, _ = terminal.wait_for_exit()
+    assert (code, terminal.is_restored) == (1, True)
+    after = terminal.output.rpartition("?1049l")[2]
+    assert "mlx-mixer: stopped by an unexpected ValueError; your text is kept, details are in" in after
+    assert "diary" not in after
+    assert "Traceback" not in after
+    log = (home / "state" / "mlx-mixer.log").read_text()
+    assert "ValueError" in log
+    assert "diary" not in log
+    assert (home / "data" / "draft.txt").read_text() == "my diary"
+
+
+NOISY = """
+import os, sys
+from tui import app
+def noise():
+    os.write(1, b"NOISE-ONE\\n")
+    os.write(2, b"NOISE-TWO\\n")
+app.MixerApp._start_work = (lambda start: lambda self: (noise(), start(self)))(app.MixerApp._start_work)
+sys.exit(app.run())
+"""
+
+
+def test_what_other_code_writes_to_the_terminal_goes_to_the_log(start: Start, home: Path, tiny: Path) -> None:
+    remember(home, model=str(tiny))
+    terminal = start([sys.executable, "-c", NOISY])
+    terminal.wait_for("○ ready", seconds=60)
+    terminal.type(CTRL_Q)
+    assert terminal.wait_for_exit()[0] == 0
+    assert "NOISE" not in terminal.output
+    assert (home / "state" / "mlx-mixer.log").read_text().count("NOISE") == 2
+
+
+def test_ctrl_c_has_to_be_pressed_twice(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for("Write a beginning")
+    terminal.type("\x03")
+    terminal.wait_for("Press Ctrl+C again to quit")
+    terminal.type("\x03")
+    assert terminal.wait_for_exit()[0] == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 2), (500, 200)])
+def test_no_size_of_a_terminal_is_a_problem(start: Start, size: tuple[int, int]) -> None:
+    terminal = start(size=size)
+    terminal.wait_for(lambda _: "?1049h" in terminal.output and len(terminal.output) > 200)
+    terminal.type(F4 + F3)
+    terminal.read(0.3)
+    terminal.type(CTRL_Q)
+    assert terminal.wait_for_exit()[0] == 0
+
+
+def test_a_dumb_terminal_is_refused_with_exit_code_2(start: Start) -> None:
+    terminal = start(["sh", "-c", f"{sys.executable} -c 'import sys, tui.app; sys.exit(tui.app.run())'"], TERM="dumb")
+    assert terminal.wait_for_exit()[0] == 2
+    assert "needs a terminal that can move its cursor" in terminal.output
