@@ -13,9 +13,10 @@ NAN = float("nan")
 DTYPES = (mx.float32, mx.float16, mx.bfloat16)
 # Share of the largest value: a few roundings of the dtype. Sums are float32 in all of them.
 TOLERANCE = {mx.float32: 2e-5, mx.float16: 4e-3, mx.bfloat16: 3e-2}
-# Sequences, heads, features per head, context: round, ragged, a last block that is cut short, and arrays of fewer than
+# Sequences, heads, features per head, context: round, ragged, a last block that is cut short, more features than a
+# threadgroup has threads, and arrays of fewer than
 # 8 elements, which MLX passes in another address space.
-STEP_SHAPES = ((1, 1, 64, 64), (2, 2, 20, 45), (2, 3, 14, 33), (1, 1, 3, 2))
+STEP_SHAPES = ((1, 1, 64, 64), (2, 2, 20, 45), (2, 3, 14, 33), (1, 1, 300, 36), (1, 1, 3, 2))
 # Sequences, heads, rows, columns, features, start: square, ragged, a later part of a sequence, columns past the last
 # row's position, fewer columns than positions (the expanded form), and tiny.
 PRODUCT_SHAPES = (

@@ -9,8 +9,10 @@
 namespace emulator {
 namespace {
 
-void on_signal(int number, siginfo_t*, void*) {
-  report(CRASH, number, "signal %d (4 is a failed check of an index, shift or division), thread %d", number,
+void on_signal(int number, siginfo_t* info, void*) {
+  // The address is the instruction's, except for a bad pointer. One more, as for the return addresses that reports expect.
+  const bool is_pointer = number == SIGSEGV || number == SIGBUS;
+  report(CRASH, is_pointer ? 0 : uint64_t(info->si_addr) + 1, "signal %d (4 is a failed check of an index, shift or division), thread %d", number,
          self ? int(self->index) : -1);
   abandon();
 }
