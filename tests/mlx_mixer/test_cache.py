@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import mlx_lm.models.cache as mlx_lm_cache
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlx.utils import tree_map
 
-from mlx_mixer.cache import GROWTH, MixerCache, register_with_mlx_lm
+from mlx_mixer.cache import GROWTH, MixerCache, RowMixing, register_with_mlx_lm
 from mlx_mixer.models.language import LanguageMixer
 from tests.tiny import FORMS, tiny_model
 
@@ -110,12 +112,59 @@ def test_the_protocol_counts_tokens_and_bytes() -> None:
     assert cache.empty()
     assert cache.nbytes == 0
     assert cache.is_trimmable()
-    cache.write(0, mx.ones((1, 3, 8)), 0)
+    cache.mix(0, RowMixing(mx.ones((1, 1, 5, 5)), None), mx.ones((1, 3, 8)))
     cache.advance(3)
     assert cache.size() == 3
     assert not cache.empty()
     assert cache.nbytes == GROWTH * 8 * 4
     assert cache.state[1] is None
+
+
+@pytest.mark.parametrize("form", ["flat", "expanded", "headed"])
+@pytest.mark.parametrize("length", [31, 32, 33, 64, 100])
+def test_blocks_of_any_alignment_decode_exactly(form: str, length: int) -> None:
+    """Prompts that end before, at and after block boundaries, windows that are no multiple of a block."""
+    model = tiny_model(**FORMS[form], context_length=length)
+    ids = mx.random.randint(0, 64, (2, length), key=mx.random.key(9))
+    expected = model(ids)
+    for prompt in (1, 30, 31, 32, 33, 63, 64, 65):
+        if prompt < length:
+            splits = [prompt] + [1] * (length - prompt)
+            assert_close(decode(model, ids, splits), expected, mx.float32)
+
+
+def test_what_lies_ahead_is_never_read() -> None:
+    """Rows of later positions that a trimmed cache still holds are poisoned; one read of them would show."""
+    model = tiny_model(context_length=70)
+    ids = mx.random.randint(0, 64, (1, 70), key=mx.random.key(9))
+    cache = model.make_cache()
+    mx.eval(model(ids, cache))
+    for entry in cache:
+        entry.trim(30)
+        entry._rows = [mx.where(mx.arange(rows.shape[1])[:, None] < 40, rows, mx.nan) for rows in entry._rows]
+    assert_close(decode(model, ids[:, 40:], [], cache), model(ids)[:, 40:], mx.float32)
+
+
+def test_one_graph_serves_every_position() -> None:
+    model = tiny_model(context_length=100)
+    traced = 0
+    step = model._step
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal traced
+        traced += 1
+        return step(*arguments)
+
+    model._step = counted
+    mx.eval(decode(model, IDS[:, :1], [1]), decode(model, mx.tile(IDS, (1, 4))[:, :90], []))
+    assert traced == 1
+
+
+def test_weights_that_change_after_a_step_count_in_the_next() -> None:
+    model = tiny_model()
+    mx.eval(decode(model, IDS, []))
+    model.update(tree_map(lambda weight: weight * 0.5, model.parameters()))
+    assert_close(decode(model, IDS, []), model(IDS), mx.float32)
 
 
 def test_more_tokens_than_the_context_are_refused_with_their_number() -> None:
