@@ -60,7 +60,7 @@ def check_step(
 
 def check_product(shape: tuple[int, int, int, int, int, int], dtype: mx.Dtype) -> None:
     """Compare the product and the gradient of the rows; poison above the diagonal and past the last position."""
-    batch, heads, height, width, dims, start = shape
+    _, _, height, width, _, start = shape
     weight, rows, cotangent = _operands(shape, dtype)
     masked = _only(mx.tri(height, width, start).astype(mx.bool_), weight)
     seen = _only((mx.arange(width) < start + height)[:, None], rows)

@@ -101,7 +101,15 @@ class Emulator:
         arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()} | dict(outputs)
         buffers = (_Buffer * len(self.buffers))(
             *(
-                _Buffer(arrays[name].ctypes.data, arrays[name].nbytes, name.encode(), 0, 0, arrays[name].itemsize, name in outputs)
+                _Buffer(
+                    arrays[name].ctypes.data,
+                    arrays[name].nbytes,
+                    name.encode(),
+                    0,
+                    0,
+                    arrays[name].itemsize,
+                    name in outputs,
+                )
                 for name in self.buffers
             )
         )
@@ -121,7 +129,9 @@ class Emulator:
 
     def _explain(self, findings: str) -> str:
         """Findings with the line of the kernel they are about."""
-        return "\n".join(_explained(finding, self._library_path, self.kernel.source) for finding in findings.splitlines())
+        return "\n".join(
+            _explained(finding, self._library_path, self.kernel.source) for finding in findings.splitlines()
+        )
 
 
 def _explained(finding: str, library: Path, source: str) -> str:

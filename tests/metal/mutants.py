@@ -1,4 +1,5 @@
 """Injected bugs: one small change each to a kernel's text, and the check that must notice it."""
+# ruff: noqa: E501 - a table, one bug per line
 
 from dataclasses import dataclass
 from typing import Literal

@@ -40,7 +40,12 @@ class StandIn:
 
         def call(*, inputs: Sequence[mx.array], **launch: Any) -> list[mx.array]:
             mx.eval(inputs)
-            return self._run(self._emulator(kernel, inputs, launch), dict(zip(input_names, inputs, strict=True)), output_names, launch)
+            return self._run(
+                self._emulator(kernel, inputs, launch),
+                dict(zip(input_names, inputs, strict=True)),
+                output_names,
+                launch,
+            )
 
         return call
 

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from mlx_mixer.kernels import masked_matmul as module
-from mlx_mixer.kernels.choose import Chooser
 from mlx_mixer.kernels.masked_matmul import FEWEST_ROWS, masked_matmul
-from mlx_mixer.kernels.probe import Verdict
-from mlx_mixer.kernels.verdicts import VerdictStore
+from tests.metal.graph import metal_chooser
 from tests.metal.stand_in import StandIn
 
 
@@ -21,11 +19,7 @@ def dense(weight: mx.array, rows: mx.array) -> mx.array:
 def test_gradients_through_the_kernels_equal_those_of_a_dense_product(
     emulator: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chooser = Chooser(
-        VerdictStore(tmp_path / "kernels.json"),
-        is_usable=lambda: True,
-        measure=lambda *_: Verdict(True, "for this test", 0.0, 2.0),
-    )
+    chooser = metal_chooser(tmp_path)
     monkeypatch.setattr(module, "default_chooser", lambda: chooser)
     generator = np.random.default_rng(0)
     weight = mx.array(generator.normal(size=(FEWEST_ROWS, FEWEST_ROWS)).astype(np.float32)) / 16

@@ -8,7 +8,9 @@ namespace emulator {
 namespace {
 
 // Every array sits in an arena of address space with room around it, so that an index off by a lot hits no other array.
-constexpr size_t ARENA = size_t(8) << 30, ROOM = size_t(16) << 20, MOST_THREADGROUP_MEMORY = 32 << 10;
+// There is more room before and after them all than an index that wraps at 32 bits can leap.
+constexpr size_t MARGIN = size_t(17) << 30, ARENA = 2 * MARGIN + (size_t(8) << 30), ROOM = size_t(16) << 20;
+constexpr size_t MOST_THREADGROUP_MEMORY = 32 << 10;
 
 // Who touched an element last. Two accesses are ordered if one thread made both or a barrier lies between.
 struct Access {
@@ -38,7 +40,7 @@ Region& add_region(const char* name, size_t bytes, size_t element, Buffer* buffe
   char* start = free_space + ROOM;
   free_space = start + bytes + ROOM / 2;
   free_space -= size_t(free_space) % 4096;
-  if (free_space + ROOM > arena_end) {
+  if (free_space + MARGIN > arena_end) {
     report(LIMIT, 0, "the emulator has no room for %s", name);
     abandon();
   }
@@ -97,9 +99,9 @@ void start_memory() {
     arena = (char*)mmap(nullptr, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     arena_end = arena + ARENA;
   } else {
-    madvise(arena, free_space - arena, MADV_DONTNEED);
+    madvise(arena + MARGIN, free_space - (arena + MARGIN), MADV_DONTNEED);
   }
-  free_space = arena;
+  free_space = arena + MARGIN;
   regions.clear();
   first_threadgroup_region = 0;
 }
