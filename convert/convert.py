@@ -18,7 +18,8 @@ from convert.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
 from convert.weight_file import Float32Array
 from mlx_mixer.atomic import atomic_directory
 from mlx_mixer.checkpoint import load_model, write_checkpoint
-from mlx_mixer.config import LanguageMixerConfig, Provenance
+from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.config_fields import Provenance
 from mlx_mixer.errors import ConfigError, ConversionError
 from mlx_mixer.foreign import quoted
 

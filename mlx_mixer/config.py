@@ -1,41 +1,27 @@
 """What a model is, as one validated, frozen value."""
 
-import difflib
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
+from mlx_mixer.config_fields import (
+    MAX_LAYERS,
+    MAX_SIZE,
+    PaddingSide,
+    Provenance,
+    check_choice,
+    check_real,
+    check_sizes,
+    check_token_ids,
+    check_total,
+    check_whole,
+    read_config,
+    write_config,
+)
 from mlx_mixer.errors import ConfigError
 
 TokenMixingKind = Literal["flat", "expanded", "headed", "projected"]
 PoolingKind = Literal["position", "mean", "token_weighted"]
-PaddingSide = Literal["left", "right"]
-
-# Far above anything trained, far below what would make an allocation of absurd size from a hostile file.
-_REQUIRED = ("vocab_size", "hidden_size", "num_layers", "context_length", "intermediate_size")
-MAX_SIZE = 1 << 20
-MAX_LAYERS = 1024
-MAX_PARAMETERS = 1 << 36
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where a model came from.
-
-    Attributes:
-        source: What the user named: a folder or file name, or `owner/name` on the Hub.
-        family: The upstream family it was recognised as.
-        revision: Commit of a Hub source.
-        sha256: Digest of every source file read, by file name.
-        hints: What had to be told because the file does not hold it.
-    """
-
-    source: str
-    family: str | None = None
-    revision: str | None = None
-    sha256: dict[str, str] = field(default_factory=dict)
-    hints: dict[str, Any] = field(default_factory=dict)  # values are JSON scalars, whatever a hint may be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,27 +79,23 @@ class LanguageMixerConfig:
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "context_length", "intermediate_size", "kernel_size", "num_heads"):
-            _check_whole(name, getattr(self, name), 1, MAX_SIZE)
-        _check_whole("num_layers", self.num_layers, 1, MAX_LAYERS)
-        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-            if (value := getattr(self, name)) is not None:
-                _check_whole(name, value, 0, self.vocab_size - 1)
-        _check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))
-        _check_choice("pooling", self.pooling, get_args(PoolingKind))
+        check_sizes(
+            self, "vocab_size", "hidden_size", "context_length", "intermediate_size", "kernel_size", "num_heads"
+        )
+        check_whole("num_layers", self.num_layers, 1, MAX_LAYERS)
+        check_token_ids(self, self.vocab_size, "pad_token_id", "bos_token_id", "eos_token_id")
+        check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))
+        check_choice("pooling", self.pooling, get_args(PoolingKind))
         if self.padding_side is not None:
-            _check_choice("padding_side", self.padding_side, get_args(PaddingSide))
+            check_choice("padding_side", self.padding_side, get_args(PaddingSide))
         self._check_token_mixing()
-        _check_real("norm_eps", self.norm_eps)
+        check_real("norm_eps", self.norm_eps)
         if self.temperature is not None:
-            _check_real("temperature", self.temperature)
+            check_real("temperature", self.temperature)
         position = self.embedding_position
         if position is not None:
-            _check_whole("embedding_position", position, -self.context_length, self.context_length - 1)
-        if self.num_parameters > MAX_PARAMETERS:
-            raise ConfigError(
-                f"these sizes make {self.num_parameters:,} parameters; at most {MAX_PARAMETERS:,} are read"
-            )
+            check_whole("embedding_position", position, -self.context_length, self.context_length - 1)
+        check_total(self)
 
     def _check_token_mixing(self) -> None:
         kind = self.token_mixing
@@ -123,12 +105,12 @@ class LanguageMixerConfig:
             raise ConfigError(f"num_heads is {self.num_heads}, but {kind!r} token mixing has no heads; use 1")
         if self.hidden_size % self.num_heads:
             raise ConfigError(f"hidden_size {self.hidden_size} does not divide into {self.num_heads} heads")
-        _check_real("token_expansion", self.token_expansion)
+        check_real("token_expansion", self.token_expansion)
         if kind != "expanded" and (self.token_expansion != 1.0 or not self.token_bias):
             raise ConfigError(
                 f"token_expansion and token_bias=False belong to 'expanded' token mixing, not to {kind!r}"
             )
-        _check_whole("token_expansion * context_length", self.inner_length, 1, MAX_SIZE)
+        check_whole("token_expansion * context_length", self.inner_length, 1, MAX_SIZE)
 
     @property
     def inner_length(self) -> int:
@@ -158,53 +140,8 @@ class LanguageMixerConfig:
             ConfigError: For a wrong `model_type`, an unknown key (the nearest known one is named), a missing key, or
                 a bad value.
         """
-        given = dict(values)
-        model_type = given.pop("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ConfigError(f"model_type is {model_type!r}; this version reads {cls.model_type!r}")
-        known = [entry.name for entry in fields(cls)]
-        for key in given:
-            if key not in known:
-                raise ConfigError(f"unknown key {key!r} in config.json{_suggestion(key, known)}")
-        if isinstance(given.get("provenance"), Mapping):
-            given["provenance"] = _provenance(given["provenance"])
-        try:
-            return cls(**given)
-        except TypeError as error:
-            missing = [name for name in _REQUIRED if name not in given]
-            raise ConfigError(f"config.json lacks {', '.join(missing)}") from error
+        return read_config(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, `model_type` first, fields that are unset left out."""
-        values = {name: value for name, value in asdict(self).items() if value is not None}
-        return {"model_type": self.model_type, **values}
-
-
-def _provenance(values: Mapping[str, Any]) -> Provenance:
-    known = [entry.name for entry in fields(Provenance)]
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"unknown key 'provenance.{key}' in config.json{_suggestion(key, known)}")
-    if not isinstance(values.get("source"), str):
-        raise ConfigError("provenance in config.json lacks its source")
-    return Provenance(**values)
-
-
-def _suggestion(key: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
-
-
-def _check_whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
-
-
-def _check_real(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name} is {value!r}; it must be a number above 0")
-
-
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        return write_config(self)

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from convert import ConversionReport, convert_checkpoint
 from mlx_mixer.checkpoint import load_config, load_model
-from mlx_mixer.config import Provenance
+from mlx_mixer.config_fields import Provenance
 from mlx_mixer.errors import ConversionError, MixerError, UsageError
 from tests.convert.files import flat_state, write_safetensors, write_torch
 from tests.convert.golden import GOLDEN, checkpoint

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_mixer.config import LanguageMixerConfig, Provenance
+from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.config_fields import Provenance
 from mlx_mixer.errors import ConfigError, MixerError
 from tests.tiny import FORMS, tiny_config
 
