@@ -67,7 +67,7 @@ class Chooser:
         self._environ = os.environ if environ is None else environ
         self._is_usable = is_usable
         self._measure = measure
-        self._verdicts: dict[str, Verdict] = {}
+        self._verdicts: dict[tuple[object, ...], Verdict] = {}
         self._failed: dict[str, Verdict] = {}
 
     def choose(self, twins: TwinKernel, shape: Shape, dtypes: tuple[mx.Dtype, ...]) -> Form:
@@ -80,10 +80,12 @@ class Chooser:
             return Verdict(False, refusal)
         if failure := self._failed.get(twins.name):
             return failure
-        key = verdict_key(twins, shape, dtypes[0])
-        if key not in self._verdicts:
-            self._verdicts[key] = self._store.get(key) or self._try(twins, shape, dtypes[0], key)
-        return self._verdicts[key]
+        # Asked at every call outside compiled functions: a key that costs nothing, and the store's own only once.
+        case = (twins.name, dtypes[0], *shape.items())
+        if case not in self._verdicts:
+            key = verdict_key(twins, shape, dtypes[0])
+            self._verdicts[case] = self._store.get(key) or self._try(twins, shape, dtypes[0], key)
+        return self._verdicts[case]
 
     def report(self, twins: TwinKernel, dtype: mx.Dtype) -> KernelReport:
         """Decide at the kernel's typical shape, and say what was found."""
