@@ -88,6 +88,17 @@ def check_sizes(config: Config, *names: str) -> None:
         check_whole(name, getattr(config, name), 1, MAX_SIZE)
 
 
+def check_flags(config: Config, *names: str) -> None:
+    """Check that named fields are flags.
+
+    Raises:
+        ConfigError: If one is neither `True` nor `False`.
+    """
+    for name in names:
+        if not isinstance(value := getattr(config, name), bool):
+            raise ConfigError(f"{name} is {value!r}; it must be true or false")
+
+
 def check_token_ids(config: Config, vocab_size: int, *names: str) -> None:
     """Check that named fields are unset or ids of the vocabulary.
 
