@@ -10,7 +10,7 @@ from mlx_mixer.config_fields import (
     PaddingSide,
     Provenance,
     check_choice,
-    check_flags,
+    check_flag,
     check_real,
     check_sizes,
     check_token_ids,
@@ -83,7 +83,8 @@ class LanguageMixerConfig:
         check_sizes(
             self, "vocab_size", "hidden_size", "context_length", "intermediate_size", "kernel_size", "num_heads"
         )
-        check_flags(self, "token_bias", "tie_word_embeddings", "fold_case")
+        for name in ("token_bias", "tie_word_embeddings", "fold_case"):
+            check_flag(name, getattr(self, name))
         check_whole("num_layers", self.num_layers, 1, MAX_LAYERS)
         check_token_ids(self, self.vocab_size, "pad_token_id", "bos_token_id", "eos_token_id")
         check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))

@@ -88,17 +88,6 @@ def check_sizes(config: Config, *names: str) -> None:
         check_whole(name, getattr(config, name), 1, MAX_SIZE)
 
 
-def check_flags(config: Config, *names: str) -> None:
-    """Check that named fields are flags.
-
-    Raises:
-        ConfigError: If one is neither `True` nor `False`.
-    """
-    for name in names:
-        if not isinstance(value := getattr(config, name), bool):
-            raise ConfigError(f"{name} is {value!r}; it must be true or false")
-
-
 def check_token_ids(config: Config, vocab_size: int, *names: str) -> None:
     """Check that named fields are unset or ids of the vocabulary.
 
@@ -130,6 +119,12 @@ def check_real(name: str, value: object) -> None:
     """Raise `ConfigError` unless `value` is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
         raise ConfigError(f"{name} is {value!r}; it must be a number above 0")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise `ConfigError` unless `value` is a flag."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}; it must be true or false")
 
 
 def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from mlx_mixer.config_fields import (
     PaddingSide,
     Provenance,
     check_choice,
-    check_flags,
+    check_flag,
     check_real,
     check_sizes,
     check_token_ids,
@@ -58,7 +58,7 @@ class BidirectionalMixerConfig:
         check_sizes(self, "vocab_size", "hidden_size", "context_length", "intermediate_size")
         check_whole("num_layers", self.num_layers, 1, MAX_LAYERS)
         check_token_ids(self, self.vocab_size, "pad_token_id", "bos_token_id", "eos_token_id")
-        check_flags(self, "tie_word_embeddings")
+        check_flag("tie_word_embeddings", self.tie_word_embeddings)
         check_real("norm_eps", self.norm_eps)
         if self.padding_side is not None:
             check_choice("padding_side", self.padding_side, get_args(PaddingSide))
