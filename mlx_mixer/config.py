@@ -19,10 +19,12 @@ from mlx_mixer.config_fields import (
     read_config,
     write_config,
 )
-from mlx_mixer.errors import ConfigError
+from mlx_mixer.mixing_forms import TokenMixingKind, check_token_mixing, count_token_mixing
 
-TokenMixingKind = Literal["flat", "expanded", "headed", "projected"]
 PoolingKind = Literal["position", "mean", "token_weighted"]
+BlockOrder = Literal["token_then_channel", "channel_then_token"]
+Activation = Literal["gelu", "silu"]
+FinalActivation = Literal["relu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,21 @@ class LanguageMixerConfig:
         hidden_size: Width of the residual stream, D.
         num_layers: Number of blocks.
         context_length: Longest sequence the token-mixing weights cover, in tokens.
-        intermediate_size: Inner width of the channel mixing.
-        token_mixing: How positions are mixed; see `mlx_mixer.layers.token_mixing`.
-        kernel_size: Taps over the feature axis ("flat" and "headed").
-        num_heads: Heads of "headed" token mixing; divides `hidden_size`.
+        intermediate_size: Inner width of the channel mixing; 0 for blocks without one.
+        token_mixing: How positions are mixed; see `mlx_mixer.mixing_forms`.
+        kernel_size: Taps over the feature axis ("flat", "headed" and "kernel_col").
+        num_heads: Heads of the kinds that have heads; divides `hidden_size`.
         token_expansion: Inner rows of "expanded" token mixing divided by `context_length`.
         token_bias: Whether "expanded" token mixing has biases; the other kinds always do.
+        decay: Whether structured token mixing forgets: earlier positions count less, by a learned factor per position.
+        decay_constant: c in that factor, ``clip(decay) ** (1 / c)``.
+        decay_clip: Least and greatest value of the factor before the root.
+        use_projections: Whether heads read a projection of the features and are projected back; `False` only for
+            "mixed_heads" and "parallel_heads", whose heads then read slices of the features.
+        block_order: Which mixing of a block comes first.
+        activation: Between the two maps of the channel mixing.
+        use_norms: Whether the mixings read normalised input.
+        final_activation: Applied after the last block; `None` for nothing.
         tie_word_embeddings: Whether the output head is the embedding matrix.
         norm_eps: Added to the variance in every LayerNorm.
         padding_side: Where short training texts were padded; `None` if unknown.
@@ -67,6 +78,14 @@ class LanguageMixerConfig:
     num_heads: int = 1
     token_expansion: float = 1.0
     token_bias: bool = True
+    decay: bool = False
+    decay_constant: float = 1.0
+    decay_clip: tuple[float, float] = (0.9, 1.0)
+    use_projections: bool = True
+    block_order: BlockOrder = "token_then_channel"
+    activation: Activation = "gelu"
+    use_norms: bool = True
+    final_activation: FinalActivation | None = None
     tie_word_embeddings: bool = False
     norm_eps: float = 1e-5
     padding_side: PaddingSide | None = None
@@ -80,18 +99,17 @@ class LanguageMixerConfig:
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
-        check_sizes(
-            self, "vocab_size", "hidden_size", "context_length", "intermediate_size", "kernel_size", "num_heads"
-        )
-        for name in ("token_bias", "tie_word_embeddings", "fold_case"):
+        if isinstance(self.decay_clip, list):
+            # JSON has no tuples, and a frozen value no other way to take one.
+            object.__setattr__(self, "decay_clip", tuple(self.decay_clip))
+        check_sizes(self, "vocab_size", "hidden_size", "context_length", "kernel_size", "num_heads")
+        check_whole("intermediate_size", self.intermediate_size, 0, MAX_SIZE)
+        for name in ("token_bias", "decay", "use_projections", "use_norms", "tie_word_embeddings", "fold_case"):
             check_flag(name, getattr(self, name))
         check_whole("num_layers", self.num_layers, 1, MAX_LAYERS)
         check_token_ids(self, self.vocab_size, "pad_token_id", "bos_token_id", "eos_token_id")
-        check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))
-        check_choice("pooling", self.pooling, get_args(PoolingKind))
-        if self.padding_side is not None:
-            check_choice("padding_side", self.padding_side, get_args(PaddingSide))
-        self._check_token_mixing()
+        self._check_choices()
+        check_token_mixing(self)
         check_real("norm_eps", self.norm_eps)
         if self.temperature is not None:
             check_real("temperature", self.temperature)
@@ -100,20 +118,15 @@ class LanguageMixerConfig:
             check_whole("embedding_position", position, -self.context_length, self.context_length - 1)
         check_total(self)
 
-    def _check_token_mixing(self) -> None:
-        kind = self.token_mixing
-        if self.kernel_size > 1 and kind not in ("flat", "headed"):
-            raise ConfigError(f"kernel_size is {self.kernel_size}, but {kind!r} token mixing has no kernel; use 1")
-        if self.num_heads > 1 and kind != "headed":
-            raise ConfigError(f"num_heads is {self.num_heads}, but {kind!r} token mixing has no heads; use 1")
-        if self.hidden_size % self.num_heads:
-            raise ConfigError(f"hidden_size {self.hidden_size} does not divide into {self.num_heads} heads")
-        check_real("token_expansion", self.token_expansion)
-        if kind != "expanded" and (self.token_expansion != 1.0 or not self.token_bias):
-            raise ConfigError(
-                f"token_expansion and token_bias=False belong to 'expanded' token mixing, not to {kind!r}"
-            )
-        check_whole("token_expansion * context_length", self.inner_length, 1, MAX_SIZE)
+    def _check_choices(self) -> None:
+        check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))
+        check_choice("pooling", self.pooling, get_args(PoolingKind))
+        check_choice("block_order", self.block_order, get_args(BlockOrder))
+        check_choice("activation", self.activation, get_args(Activation))
+        if self.padding_side is not None:
+            check_choice("padding_side", self.padding_side, get_args(PaddingSide))
+        if self.final_activation is not None:
+            check_choice("final_activation", self.final_activation, get_args(FinalActivation))
 
     @property
     def inner_length(self) -> int:
@@ -123,17 +136,12 @@ class LanguageMixerConfig:
     @property
     def num_parameters(self) -> int:
         """Number of trainable values; the masked half of a square mixing matrix is counted as stored."""
-        length, dims = self.context_length, self.hidden_size
-        mixing = {
-            "flat": length * length * self.kernel_size + length,
-            "expanded": 2 * length * self.inner_length + (length + self.inner_length) * self.token_bias,
-            "headed": self.num_heads * (length * length * self.kernel_size + length) + 2 * (dims * dims + dims),
-            "projected": length * length + length + dims * dims + dims,
-        }[self.token_mixing]
-        channel = 2 * dims * self.intermediate_size + dims + self.intermediate_size
+        dims, inner = self.hidden_size, self.intermediate_size
+        channel = 2 * dims * inner + dims + inner if inner else 0
+        norms = 2 * dims * (2 if inner else 1) if self.use_norms else 0
         pooling = (self.vocab_size + self.num_layers + 1) * (self.pooling == "token_weighted")
         tables = self.vocab_size * dims * (1 if self.tie_word_embeddings else 2)
-        return tables + self.num_layers * (mixing + channel + 4 * dims) + pooling
+        return tables + self.num_layers * (count_token_mixing(self) + channel + norms) + pooling
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
