@@ -59,6 +59,7 @@ class Checkpoint:
     Attributes:
         files: The open files.
         tensors: Element type and shape by plain name.
+        is_wrapped: Whether the model was an attribute called "model" of another module.
         metadata: What the writers of the files noted.
         notes: What a user should know about how the files were chosen.
     """
@@ -69,6 +70,9 @@ class Checkpoint:
         self.metadata = {key: value for file in files for key, value in file.metadata.items()}
         homes = _homes(files, location.listed)
         self._homes = {plain: (homes[stored], stored) for plain, stored in plain_names(homes).items()}
+        self.is_wrapped = any(
+            f".{WHOLE_MODEL_WRAPPER}" in f".{stored.removesuffix(plain)}" for plain, (_, stored) in self._homes.items()
+        )
         self.tensors: dict[str, TensorInfo] = {
             plain: file.tensors[stored] for plain, (file, stored) in self._homes.items()
         }

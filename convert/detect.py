@@ -1,32 +1,45 @@
 """Which family a checkpoint belongs to, told by its keys; the first rule that matches decides."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from convert.families import ALIASES, EXPANDED, FLAT, HEADED, HEADED_LEGACY, KERNEL, Family
+from convert.block_tables import aliases
+from convert.families import EXPANDED, FLAT, HEADED, HEADED_LEGACY, KERNEL
+from convert.family import Family, Unsupported
+from convert.hints import Hints
 from convert.key_table import fill, pattern_of
 from convert.weight_file import TensorInfo
 
 
 @dataclass(frozen=True)
-class Unsupported:
-    """A family that is recognised and refused.
+class Evidence:
+    """What a family is told by.
 
     Attributes:
-        name: How it is called.
-        what: What it is, as the end of "this is ...".
+        tensors: Element type and shape by canonical name.
+        hints: What the user told.
+        is_wrapped: Whether the whole model was one attribute of another module.
     """
 
-    name: str
-    what: str
+    tensors: Mapping[str, TensorInfo]
+    hints: Hints
+    is_wrapped: bool = False
 
 
-_ALIASES = tuple((pattern_of(stored), known) for stored, known in ALIASES.items())
+Verdict = Family | Unsupported
+# Where keys alone do not tell, a function looks at the rest.
+Decide = Callable[[Evidence], Verdict]
+
+_ALIASES = tuple(
+    (pattern_of(stored), known)
+    for block in ("mixerblocks.{i}", "encoderblocks.{i}", "decoderblocks.{n}")
+    for stored, known in aliases(block).items()
+)
 _EXPERIMENT = "a research experiment that cannot be converted"
 _LATER = "which this version does not convert yet"
 
-_SIGNATURES: tuple[tuple[str, Unsupported], ...] = (
+_SIGNATURES: tuple[tuple[str, Verdict | Decide], ...] = (
     (
         r".*\.(self_attn|attn|attention|self_attention)\..*",
         Unsupported("transformer", "a transformer; mlx-lm runs those, see mlx_lm.convert"),
@@ -56,17 +69,18 @@ def canonical_names(tensors: Mapping[str, TensorInfo]) -> dict[str, str]:
     return {name if alias in tensors else alias: name for name, alias in aliases.items()}
 
 
-def detect(tensors: Mapping[str, TensorInfo]) -> Family | Unsupported | None:
+def detect(evidence: Evidence) -> Verdict | None:
     """Tell the family; None if it is none of those known.
 
-    Args:
-        tensors: Element type and shape by canonical name.
+    Raises:
+        ConversionError: If keys do not tell and the hint that would is missing.
     """
+    tensors = evidence.tensors
     if any(info.dtype.startswith("C") for info in tensors.values()):
         return Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")
     for pattern, verdict in _SIGNATURES:
         if any(re.fullmatch(pattern, name) for name in tensors):
-            return verdict
+            return verdict if isinstance(verdict, Family | Unsupported) else verdict(evidence)
     return _detect_token_mixing(_first_block(tensors), tensors.get("wte.weight"))
 
 

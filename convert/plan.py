@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from convert.containers import Checkpoint
-from convert.detect import Unsupported, canonical_names, detect
-from convert.families import Family
+from convert.detect import Evidence, canonical_names, detect
+from convert.family import Facts, Family, Unsupported
 from convert.hints import Hints, how_to_tell
-from convert.key_table import Assignment, Match, match_table
+from convert.key_table import Assignment, match_table
 from convert.lookalikes import refuse_data
 from convert.weight_file import FLOAT_BYTES, TensorInfo
-from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import ConfigError, ConversionError, UnsupportedModelError
 from mlx_mixer.foreign import quoted
+from mlx_mixer.model_configs.kinds import ModelConfig
 
 # Run names such as "..._softmax", "..._2soft" and "..._soft".
 SOFTMAX_RUN = re.compile(r"(^|[_.-])softmax|[_.-]\d*soft([_.-]|$)", re.IGNORECASE)
@@ -35,7 +35,7 @@ class Plan:
     """
 
     family: Family
-    config: LanguageMixerConfig
+    config: ModelConfig
     assignments: tuple[Assignment, ...]
     notes: tuple[str, ...]
 
@@ -50,7 +50,8 @@ def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints) -> Plan:
     refuse_data(checkpoint.tensors, source.name)
     stored = canonical_names(checkpoint.tensors)
     tensors = {canonical: checkpoint.tensors[plain] for canonical, plain in stored.items()}
-    family = _supported(detect(tensors), source, sorted(tensors), hints)
+    verdict = detect(Evidence(tensors, hints, checkpoint.is_wrapped))
+    family = _supported(verdict, source, sorted(tensors), hints)
     is_tied = _is_tied(checkpoint)
     if is_tied:
         # Either name may be the one that was kept; the table knows the embedding.
@@ -60,7 +61,7 @@ def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints) -> Plan:
     _refuse_other_types(tensors)
     match = match_table(tensors, family.rules, family.dropped)
     try:
-        config = _config(family, match, is_tied, hints)
+        config = family.make_config(Facts(match, is_tied, hints))
     except ConfigError as error:
         raise ConversionError(f"the sizes in {source.name} make no usable model: {error}") from error
     assignments = tuple(
@@ -104,35 +105,9 @@ def _refuse_other_types(tensors: Mapping[str, TensorInfo]) -> None:
             raise ConversionError(f"{name} has type {info.dtype}; weights must be {', '.join(FLOAT_BYTES)}")
 
 
-def _config(family: Family, match: Match, is_tied: bool, hints: Hints) -> LanguageMixerConfig:
-    sizes = match.sizes
-    length, dims, heads = sizes["L"], sizes["D"], sizes["heads"]
-    if family.mixer == "headed" and sizes["P"] * heads != dims:
-        raise ConversionError(f"{heads} heads of width {sizes['P']} do not make the model width {dims}")
-    if family.mixer == "headed_legacy" and sizes["HD"] != heads * dims:
-        raise ConversionError(f"the output projection takes {sizes['HD']} features; {heads} heads make {heads * dims}")
-    biases = sum(entry.target.endswith(("inner_bias", "outer_bias")) for entry in match.assignments)
-    if biases not in (0, 2 * sizes["layers"]):
-        raise ConversionError("only one of the two convolutions of a block has a bias")
-    return LanguageMixerConfig(
-        vocab_size=sizes["V"],
-        hidden_size=dims,
-        num_layers=sizes["layers"],
-        context_length=length,
-        intermediate_size=sizes["F"],
-        token_mixing=family.token_mixing,
-        kernel_size=sizes.get("k", 1),
-        num_heads=heads if family.token_mixing == "headed" else 1,
-        token_expansion=sizes.get("R", length) / length,
-        token_bias=family.token_mixing != "expanded" or biases > 0,
-        tie_word_embeddings=is_tied,
-        padding_side=hints.padding_side,
-        pad_token_id=hints.pad_token_id,
-        embedding_position=hints.embedding_position,
-        temperature=hints.temperature,
-    )
-
-
 def _notes(family: Family, hints: Hints) -> tuple[str, ...]:
-    unused = [name for name in ("decoder_input", "decay_constant", "use_projections") if name in hints.given()]
-    return tuple(f"the hint {name} says nothing about a {family.name} mixer and was ignored" for name in unused)
+    unused = [name for name in hints.given() if name not in family.hints]
+    return (
+        *family.notes,
+        *(f"the hint {name} says nothing about a {family.name} mixer and was ignored" for name in unused),
+    )
