@@ -39,6 +39,15 @@ def test_a_form_that_is_wrong_at_ragged_sizes_only_is_caught() -> None:
     assert "disagrees" in probe(make_twins(ragged, slowly(double)), SHAPE, mx.float32).reason
 
 
+def test_not_a_number_at_one_of_the_sizes_is_caught() -> None:
+    """Comparisons with NaN are false, so a maximum in Python forgets it."""
+
+    def poisoned(x: mx.array) -> tuple[mx.array, ...]:
+        return (x + x,) if x.size < SHAPE["size"] else (x * float("nan"),)
+
+    assert "disagrees" in probe(make_twins(poisoned, slowly(double)), SHAPE, mx.float32).reason
+
+
 @pytest.mark.parametrize("other", [lambda x: (x[:-1],), lambda x: ((x + x).astype(mx.float16),)])
 def test_another_shape_or_dtype_is_a_disagreement(other: object) -> None:
     assert "disagrees" in probe(make_twins(other, slowly(double)), SHAPE, mx.float32).reason  # type: ignore[arg-type]
