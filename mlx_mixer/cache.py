@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import mlx.core as mx
 
 from mlx_mixer.kernels.row_mix import mix_rows
+from mlx_mixer.state_cache import StateCache
 
 # Reads per token are t / BLOCK for the product ahead and BLOCK / 2 for the block at hand: least near
 # sqrt(context_length).
@@ -45,6 +46,37 @@ class DecodeCache(Protocol):
         ...
 
 
+class LayerStep(Protocol):
+    """One compiled decode step of one layer."""
+
+    @property
+    def entries(self) -> Sequence[Any]:
+        """What the step leaves to the next one: arrays of the shapes it was given, or named tuples of them."""
+        ...
+
+
+class LayerCache(Protocol):
+    """What a model needs of the decode caches of its layers, whatever they hold."""
+
+    offset: int
+    # Arrays of one kind of cache; only a cache of the same kind takes them.
+    state: Any
+
+    def enter_step(self, mixings: Sequence[Any], like: mx.array) -> list[Any]:
+        """What the compiled step reads, in arrays of fixed shapes; `like` is a ``(B, 1, D)`` row."""
+        ...
+
+    def leave_step(self, entries: Sequence[Any]) -> None:
+        """Take the entries that a step returned and count its token."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """Note that `count` more tokens were seen."""
+        ...
+
+    def is_trimmable(self) -> bool: ...
+
+
 def mix_from_start(mixing: RowMixing, rows: mx.array, start: int = 0) -> mx.array:
     """Mixed values of positions `start` to S from the rows of all positions, ``(B, S, D)`` to ``(B, S - start, D)``."""
     stop = rows.shape[1]
@@ -64,19 +96,20 @@ class StepCache:
 
     Args:
         position: ``(1,)`` int32, the position of the new token.
-        blocks: For every product its rows of the current block and what earlier blocks add to it, both ``(B, BLOCK,
+        entries: For every product its rows of the current block and what earlier blocks add to it, both ``(B, BLOCK,
             D)``.
     """
 
-    def __init__(self, position: mx.array, blocks: "Sequence[Block]") -> None:
+    def __init__(self, position: mx.array, entries: "Sequence[Block]") -> None:
         self.position = position
-        self.blocks = list(blocks)
+        # Compiled functions are given plain tuples for named ones.
+        self.entries = [Block(*entry) for entry in entries]
 
     def mix(self, index: int, mixing: RowMixing, rows: mx.array) -> mx.array:
-        recent, ahead = self.blocks[index]
+        recent, ahead = self.entries[index]
         within = self.position % BLOCK
         recent = mx.slice_update(recent, rows, within, axes=(1,))
-        self.blocks[index] = Block(recent, ahead)
+        self.entries[index] = Block(recent, ahead)
         mixed = mix_rows(_block_row(mixing.weight, self.position, within), recent, BLOCK)
         mixed = mixed + mx.slice(ahead, within, axes=(1,), slice_size=rows.shape)
         if mixing.bias is None:
@@ -135,9 +168,9 @@ class MixerCache:
             self._blocks = [self._look_ahead(index, mixing, like) for index, mixing in enumerate(mixings)]
         return self._blocks
 
-    def leave_step(self, blocks: list[Block]) -> None:
+    def leave_step(self, entries: Sequence[Block]) -> None:
         """Take the blocks that a step returned and count its token."""
-        self._blocks = blocks
+        self._blocks = [Block(*entry) for entry in entries]
         self.offset += 1
 
     def advance(self, count: int) -> None:
@@ -225,9 +258,10 @@ class MixerCache:
 
 
 def register_with_mlx_lm(cache_module: Any) -> None:  # the module has no type of its own
-    """Let mlx-lm's `load_prompt_cache` find `MixerCache`, which it looks up by class name in its own module.
+    """Let mlx-lm's `load_prompt_cache` find our caches, which it looks up by class name in its own module.
 
     Args:
         cache_module: `mlx_lm.models.cache`, given by the caller, who has paid for importing it.
     """
     cache_module.MixerCache = MixerCache
+    cache_module.StateCache = StateCache

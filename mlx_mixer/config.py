@@ -19,7 +19,8 @@ from mlx_mixer.config_fields import (
     read_config,
     write_config,
 )
-from mlx_mixer.mixing_forms import TokenMixingKind, check_token_mixing, count_token_mixing
+from mlx_mixer.mixing_forms import TokenMixingKind as TokenMixingKind
+from mlx_mixer.mixing_forms import check_token_mixing, count_token_mixing
 
 PoolingKind = Literal["position", "mean", "token_weighted"]
 BlockOrder = Literal["token_then_channel", "channel_then_token"]

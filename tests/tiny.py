@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_map
+from mlx.utils import tree_map_with_path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from mlx_mixer.checkpoint import save_model
@@ -24,7 +24,36 @@ FORMS: dict[str, dict[str, Any]] = {
     "headed": {"token_mixing": "headed", "num_heads": 4},
     "headed_kernel2": {"token_mixing": "headed", "num_heads": 2, "kernel_size": 2},
     "projected": {"token_mixing": "projected"},
+    "near_linear": {"use_norms": False, "intermediate_size": 16},
+    "linear": {"use_norms": False, "intermediate_size": 0, "final_activation": "relu"},
 }
+
+_RECURRENT = {"block_order": "channel_then_token", "activation": "silu"}
+_DECAY = {**_RECURRENT, "decay": True, "decay_constant": 2.0}
+# Every structured form whose decode state has a constant size.
+STRUCTURED: dict[str, dict[str, Any]] = {
+    "row": {**_RECURRENT, "token_mixing": "row"},
+    "row_decay": {**_DECAY, "token_mixing": "row"},
+    "col": {**_RECURRENT, "token_mixing": "col"},
+    "col_decay": {**_DECAY, "token_mixing": "col"},
+    "combined": {**_RECURRENT, "token_mixing": "combined"},
+    "combined_decay": {**_DECAY, "token_mixing": "combined"},
+    "kernel_col": {**_RECURRENT, "token_mixing": "kernel_col", "kernel_size": 3},
+    "kernel_col_decay": {**_DECAY, "token_mixing": "kernel_col", "kernel_size": 4},
+    "diag_row": {**_RECURRENT, "token_mixing": "diag_row"},
+    "diag_row_decay": {**_DECAY, "token_mixing": "diag_row"},
+    "diag_col_decay": {**_DECAY, "token_mixing": "diag_col"},
+    "col_heads": {**_RECURRENT, "token_mixing": "col_heads", "num_heads": 4},
+    "mixed_heads": {**_RECURRENT, "token_mixing": "mixed_heads", "num_heads": 4},
+    "mixed_heads_decay": {**_DECAY, "token_mixing": "mixed_heads", "num_heads": 4},
+    "mixed_slices_decay": {**_DECAY, "token_mixing": "mixed_heads", "num_heads": 2, "use_projections": False},
+    "combined_heads_decay": {**_DECAY, "token_mixing": "combined_heads", "num_heads": 2},
+    "parallel_heads_decay": {**_DECAY, "token_mixing": "parallel_heads", "num_heads": 4},
+    "parallel_slices": {**_RECURRENT, "token_mixing": "parallel_heads", "num_heads": 2, "use_projections": False},
+    "diag_heads_decay": {**_DECAY, "token_mixing": "diag_heads", "num_heads": 4},
+}
+# With every row of the past, like `FORMS`, but with a matrix made of one row.
+TOEPLITZ: dict[str, dict[str, Any]] = {"toeplitz": {**_RECURRENT, "token_mixing": "toeplitz"}}
 
 
 def tiny_config(**changes: Any) -> LanguageMixerConfig:
@@ -39,13 +68,14 @@ def tiny_model(*, seed: int = 0, dtype: mx.Dtype = mx.float32, **changes: Any) -
     model = LanguageMixer(tiny_config(**changes))
     key = mx.random.key(seed)
 
-    def randomise(array: mx.array) -> mx.array:
+    def randomise(name: str, array: mx.array) -> mx.array:
         nonlocal key
         key, draw = mx.random.split(key)
-        noise = mx.random.normal(array.shape, key=draw) * 0.3
+        # Decay means something from 0.9 to 1: some factors inside, some outside.
+        noise = mx.random.normal(array.shape, key=draw) * (0.06 if name.endswith("decay") else 0.3)
         return (array + noise).astype(dtype)
 
-    model.update(tree_map(randomise, model.parameters()))
+    model.update(tree_map_with_path(randomise, model.parameters()))
     mx.eval(model.parameters())
     return model
 

@@ -5,31 +5,44 @@ stream. With a cache of `offset` tokens the input is the next L positions, and t
 full pass (a causal mixer on fewer than `context_length` tokens is the top left corner of its matrices).
 
 A token mixing consists of one or two causal products of rows (`mixings`) and of what is computed position by position
-around them; a cache only has to know the products.
+around them; a cache only has to know the products. Those with a state of constant size are in
+`mlx_mixer.layers.structured`.
 """
 
 import math
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.cache import DecodeCache, RowMixing, mix_from_start
+from mlx_mixer.cache import DecodeCache, LayerCache, LayerStep, RowMixing
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.kernels.gelu import gelu
+from mlx_mixer.layers.row_token_mixing import RowTokenMixing, mix
+from mlx_mixer.layers.structured import StructuredTokenMixing, ToeplitzTokenMixing
 
 
 class TokenMixing(Protocol):
     """What a block needs of its token mixing."""
 
-    def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array: ...
+    def __call__(self, x: mx.array, cache: Any = None) -> mx.array:  # a cache or a step of its own making
+        ...
 
-    def mixings(self) -> list[RowMixing]:
+    def mixings(self) -> Sequence[Any]:  # of the kind that its caches take
         """The causal products, in the order in which they are computed."""
         ...
 
+    def make_cache(self) -> LayerCache:
+        """An empty decode cache."""
+        ...
 
-class FlatTokenMixing(nn.Module):
+    def step_cache(self, position: mx.array, entries: list[Any]) -> LayerStep:
+        """One compiled step's view of what its cache's `enter_step` returned."""
+        ...
+
+
+class FlatTokenMixing(RowTokenMixing):
     r"""Mix positions with one matrix, or with K matrices over neighbouring features.
 
     Computes :math:`y_t[e] = b_t + \sum_{s \le t} \sum_{j<K} W^{(j)}_{ts} \, x_s[e + j - \lfloor (K-1)/2 \rfloor]`
@@ -53,13 +66,13 @@ class FlatTokenMixing(nn.Module):
         self.bias = mx.zeros((context_length,))
 
     def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
-        return _mix(self.mixings(), 0, x, cache)
+        return mix(self.mixings(), 0, x, cache)
 
     def mixings(self) -> list[RowMixing]:
         return [RowMixing(self.weight[None], self.bias[None])]
 
 
-class ProjectedTokenMixing(nn.Module):
+class ProjectedTokenMixing(RowTokenMixing):
     r"""Mix positions with one matrix, then features with one linear map.
 
     Computes :math:`y = O \, (\mathrm{tril}(W) x + b) + o`. This is the function of the early multi-head files whose
@@ -80,13 +93,13 @@ class ProjectedTokenMixing(nn.Module):
         self.out_proj = nn.Linear(dims, dims)
 
     def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
-        return self.out_proj(_mix(self.mixings(), 0, x, cache))
+        return self.out_proj(mix(self.mixings(), 0, x, cache))
 
     def mixings(self) -> list[RowMixing]:
         return [RowMixing(self.weight[None], self.bias[None])]
 
 
-class ExpandedTokenMixing(nn.Module):
+class ExpandedTokenMixing(RowTokenMixing):
     r"""Mix positions with two matrices and a GELU between them.
 
     Computes :math:`y = \mathrm{tril}(W_2)\, \mathrm{gelu}(\mathrm{tril}(W_1) x + b_1) + b_2` where :math:`W_1` is
@@ -114,7 +127,7 @@ class ExpandedTokenMixing(nn.Module):
 
     def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
         mixings = self.mixings()
-        return _mix(mixings, 1, gelu(_mix(mixings, 0, x, cache)), cache)
+        return mix(mixings, 1, gelu(mix(mixings, 0, x, cache)), cache)
 
     def mixings(self) -> list[RowMixing]:
         length = self.inner_weight.shape[1]
@@ -126,7 +139,7 @@ class ExpandedTokenMixing(nn.Module):
         ]
 
 
-class HeadedTokenMixing(nn.Module):
+class HeadedTokenMixing(RowTokenMixing):
     r"""Mix positions with one matrix per head, between an input and an output projection.
 
     Computes :math:`z^{(h)}_t = b^{(h)}_t + \sum_{s \le t} W^{(h)}_{ts} (P_h x_s + p_h)` for each head over its ``D /
@@ -153,7 +166,7 @@ class HeadedTokenMixing(nn.Module):
         self.out_proj = nn.Linear(dims, dims)
 
     def __call__(self, x: mx.array, cache: DecodeCache | None = None) -> mx.array:
-        return self.out_proj(_mix(self.mixings(), 0, self.in_proj(x), cache))
+        return self.out_proj(mix(self.mixings(), 0, self.in_proj(x), cache))
 
     def mixings(self) -> list[RowMixing]:
         return [RowMixing(self.weight, self.bias)]
@@ -171,12 +184,10 @@ def make_token_mixing(config: LanguageMixerConfig) -> TokenMixing:
             return ExpandedTokenMixing(length, config.inner_length, config.token_bias)
         case "headed":
             return HeadedTokenMixing(length, dims, config.num_heads, config.kernel_size)
-
-
-def _mix(mixings: list[RowMixing], index: int, rows: mx.array, cache: DecodeCache | None) -> mx.array:
-    if cache is None:
-        return mix_from_start(mixings[index], rows)
-    return cache.mix(index, mixings[index], rows)
+        case "toeplitz":
+            return ToeplitzTokenMixing(length)
+        case _:
+            return StructuredTokenMixing(config)
 
 
 def _square(array: mx.array, length: int, axes: tuple[int, ...]) -> mx.array:

@@ -7,12 +7,12 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.cache import Block, MixerCache, StepCache
+from mlx_mixer.cache import LayerCache
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.layers.block import MixerBlock
 from mlx_mixer.layers.pooling import TokenWeightedPooling
-
-IGNORED_LABEL = -100
+from mlx_mixer.models.token_loss import IGNORED_LABEL as IGNORED_LABEL
+from mlx_mixer.models.token_loss import mean_token_loss
 
 
 class LanguageMixer(nn.Module):
@@ -45,20 +45,23 @@ class LanguageMixer(nn.Module):
             self.pooling = TokenWeightedPooling(config.vocab_size, config.num_layers)
         self._compiled_step: Callable[..., Any] | None = None
 
-    def __call__(self, ids: mx.array, cache: Sequence[MixerCache] | None = None) -> mx.array:
+    def __call__(self, ids: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:
         return self.logits(self.hidden_states(ids, cache))
 
-    def hidden_states(self, ids: mx.array, cache: Sequence[MixerCache] | None = None) -> mx.array:
+    def hidden_states(self, ids: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:
         """What the output head sees, ``(B, L, D)``."""
         self._check_length(ids, cache)
         if cache is not None and ids.shape[1] == 1:
             return self._decode(ids, cache)
-        x = self.embed_tokens(ids)
+        return self.hidden_from_vectors(self.embed_tokens(ids), cache)
+
+    def hidden_from_vectors(self, x: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:
+        """Hidden states from ``(B, L, D)`` token vectors, which may be other than those of any token."""
         for layer, layer_cache in zip(self.layers, cache or repeat(None, len(self.layers)), strict=True):
             x = layer(x, layer_cache)
         for layer_cache in cache or ():
-            layer_cache.advance(ids.shape[1])
-        return x
+            layer_cache.advance(x.shape[1])
+        return self._finish(x)
 
     def residual_states(self, ids: mx.array) -> list[mx.array]:
         """The residual stream before the first block and after each, ``num_layers + 1`` arrays ``(B, L, D)``."""
@@ -72,35 +75,38 @@ class LanguageMixer(nn.Module):
         """Scores of every token id from ``(..., D)`` hidden states."""
         return self.embed_tokens.as_linear(hidden) if self.config.tie_word_embeddings else self.lm_head(hidden)
 
-    def make_cache(self) -> list[MixerCache]:
+    def make_cache(self) -> list[LayerCache]:
         """An empty decode cache, one entry per layer; mlx-lm calls this too."""
-        return [MixerCache(len(layer.token_mixing.mixings())) for layer in self.layers]
+        return [layer.token_mixing.make_cache() for layer in self.layers]
 
-    def _decode(self, ids: mx.array, cache: Sequence[MixerCache]) -> mx.array:
+    def _decode(self, ids: mx.array, cache: Sequence[LayerCache]) -> mx.array:
         """One position for every sequence, ``(B, 1)`` to ``(B, 1, D)``, by one graph that serves all positions."""
-        like = mx.zeros((ids.shape[0], 1, self.config.hidden_size), self.layers[0].channel_norm.weight.dtype)
-        blocks = [
+        like = self.embed_tokens(ids)
+        entries = [
             layer_cache.enter_step(layer.token_mixing.mixings(), like)
             for layer, layer_cache in zip(self.layers, cache, strict=True)
         ]
         if self._compiled_step is None:
             # Weights are inputs of the graph: it stays right when they are loaded or trained later.
             self._compiled_step = mx.compile(self._step, inputs=[self.state])
-        hidden, blocks = self._compiled_step(ids, mx.array([cache[0].offset]), blocks)
-        for layer_cache, layer_blocks in zip(cache, blocks, strict=True):
-            layer_cache.leave_step([Block(*block) for block in layer_blocks])
+        hidden, entries = self._compiled_step(ids, mx.array([cache[0].offset]), entries)
+        for layer_cache, layer_entries in zip(cache, entries, strict=True):
+            layer_cache.leave_step(layer_entries)
         return hidden
 
-    def _step(self, ids: mx.array, position: mx.array, blocks: list[list[Block]]) -> tuple[mx.array, list[list[Block]]]:
+    def _step(self, ids: mx.array, position: mx.array, entries: list[list[Any]]) -> tuple[mx.array, list[list[Any]]]:
         x = self.embed_tokens(ids)
-        left: list[list[Block]] = []
-        for layer, layer_blocks in zip(self.layers, blocks, strict=True):
-            step = StepCache(position, [Block(*block) for block in layer_blocks])
+        left: list[list[Any]] = []
+        for layer, layer_entries in zip(self.layers, entries, strict=True):
+            step = layer.token_mixing.step_cache(position, layer_entries)
             x = layer(x, step)
-            left.append(step.blocks)
-        return x, left
+            left.append(list(step.entries))
+        return self._finish(x), left
 
-    def _check_length(self, ids: mx.array, cache: Sequence[MixerCache] | None) -> None:
+    def _finish(self, x: mx.array) -> mx.array:
+        return nn.relu(x) if self.config.final_activation == "relu" else x
+
+    def _check_length(self, ids: mx.array, cache: Sequence[LayerCache] | None) -> None:
         seen = cache[0].offset if cache else 0
         if seen + ids.shape[1] > self.config.context_length:
             raise ValueError(
@@ -120,8 +126,4 @@ def next_token_loss(model: LanguageMixer, ids: mx.array, labels: mx.array | None
     Returns:
         A float32 scalar in nats; 0 if no target counts.
     """
-    targets = (ids if labels is None else labels)[:, 1:]
-    logits = model(ids)[:, :-1].astype(mx.float32)
-    counted = targets != IGNORED_LABEL
-    losses = nn.losses.cross_entropy(logits, mx.where(counted, targets, 0))
-    return (losses * counted).sum() / mx.maximum(counted.sum(), 1)
+    return mean_token_loss(model(ids)[:, :-1], (ids if labels is None else labels)[:, 1:])
