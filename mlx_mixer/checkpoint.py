@@ -17,6 +17,9 @@ from mlx.utils import tree_flatten
 
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import CheckpointError, ConfigError, ModelNotFoundError, UnsupportedModelError
+from mlx_mixer.model_configs.kinds import ModelConfig, config_from_dict
+from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
+from mlx_mixer.models.kinds import Model, make_model
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.paths import default_paths
 from mlx_mixer.safetensors_header import check_safetensors
@@ -59,7 +62,7 @@ def resolve_model(name: str | Path | None) -> Path:
     raise ModelNotFoundError(f"no model at {candidates[0]} or {candidates[1]}; see: mlx-mixer models list")
 
 
-def load_config(path: str | Path) -> LanguageMixerConfig:
+def load_config(path: str | Path) -> ModelConfig:
     """Read the config of a model folder.
 
     Raises:
@@ -75,19 +78,16 @@ def load_config(path: str | Path) -> LanguageMixerConfig:
         raise CheckpointError(f"{file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{file} holds {type(values).__name__}, not a table of settings")
-    if values.get("model_type") != LanguageMixerConfig.model_type:
-        raise UnsupportedModelError(
-            f"{file} describes a model of type {values.get('model_type')!r}; "
-            f"this version runs {LanguageMixerConfig.model_type!r}"
-        )
     try:
-        return LanguageMixerConfig.from_dict(values)
+        return config_from_dict(values)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{file}: {error}") from error
     except ConfigError as error:
         raise CheckpointError(f"{file}: {error}") from error
 
 
-def load_model(path: str | Path) -> LanguageMixer:
-    """Load the model of a folder, evaluated and ready.
+def load_model(path: str | Path) -> Model:
+    """Load the model of a folder, of whatever kind it is, evaluated and ready.
 
     On a CPU half-precision weights are held in float32, because MLX's half-precision matmul is slow there.
 
@@ -106,12 +106,27 @@ def load_model(path: str | Path) -> LanguageMixer:
         weights.update(_load_arrays(file))
     if mx.default_device() == mx.cpu:
         weights = {name: array.astype(mx.float32) for name, array in weights.items()}
-    model = LanguageMixer(config)
+    model = make_model(config)
     try:
         model.load_weights(list(weights.items()), strict=True)
     except ValueError as error:
         raise CheckpointError(f"the weights in {folder} do not fit its {CONFIG_NAME}: {_one_line(error)}") from error
     mx.eval(model.parameters())
+    return model
+
+
+def load_language_model(path: str | Path) -> LanguageMixer:
+    """Load a model that writes; see `load_model`.
+
+    Raises:
+        UnsupportedModelError: If it is of a kind that does not write.
+    """
+    model = load_model(path)
+    if not isinstance(model, LanguageMixer):
+        raise UnsupportedModelError(
+            f"{resolve_model(path)} holds a model of type {model.config.model_type!r}, which does not write; "
+            f"give one of type {LanguageMixerConfig.model_type!r}"
+        )
     return model
 
 
@@ -125,7 +140,8 @@ def load_tokenizer(path: str | Path) -> "TokenizerWrapper":
     from mlx_lm.tokenizer_utils import load as load_wrapped
 
     folder = tokenizer_file(path).parent
-    eos = load_config(path).eos_token_id
+    config = load_config(path)
+    eos = None if isinstance(config, RetrievalMixerConfig) else config.eos_token_id
     with _quiet_transformers():
         return load_wrapped(folder, eos_token_ids=None if eos is None else [eos])
 
@@ -145,11 +161,11 @@ def tokenizer_file(path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> "tuple[LanguageMixer, TokenizerWrapper]":
-    """Load a model and its tokenizer from a folder; see `load_model` and `load_tokenizer`."""
-    return load_model(path), load_tokenizer(path)
+    """Load a model that writes and its tokenizer; see `load_language_model` and `load_tokenizer`."""
+    return load_language_model(path), load_tokenizer(path)
 
 
-def save_model(folder: Path, model: LanguageMixer, *, config: LanguageMixerConfig | None = None) -> None:
+def save_model(folder: Path, model: Model, *, config: ModelConfig | None = None) -> None:
     """Write `config.json` and `model.safetensors` into an existing folder (`mlx_mixer.atomic` makes one appear whole).
 
     Args:
@@ -160,7 +176,7 @@ def save_model(folder: Path, model: LanguageMixer, *, config: LanguageMixerConfi
     write_checkpoint(folder, dict(tree_flatten(model.parameters())), config or model.config)
 
 
-def write_checkpoint(folder: Path, weights: dict[str, mx.array], config: LanguageMixerConfig) -> None:
+def write_checkpoint(folder: Path, weights: dict[str, mx.array], config: ModelConfig) -> None:
     """Write named arrays and a config as a model folder's two main files."""
     mx.save_safetensors(str(folder / WEIGHTS_NAME), weights, metadata={"format": "mlx"})
     (folder / CONFIG_NAME).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")

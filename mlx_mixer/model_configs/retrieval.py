@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from mlx_mixer.config_fields import (
     MAX_LAYERS,
+    MAX_SIZE,
     Provenance,
     check_real,
     check_sizes,
@@ -39,7 +40,8 @@ class RetrievalMixerConfig:
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
-        check_sizes(self, "hidden_size", "context_length", "intermediate_size")
+        check_sizes(self, "hidden_size", "intermediate_size")
+        check_whole("context_length", self.context_length, 2, MAX_SIZE)
         check_whole("num_layers", self.num_layers, 1, MAX_LAYERS)
         check_real("norm_eps", self.norm_eps)
         check_total(self)
