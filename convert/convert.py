@@ -22,8 +22,16 @@ from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.config_fields import Provenance
 from mlx_mixer.errors import ConfigError, ConversionError
 from mlx_mixer.foreign import quoted
+from mlx_mixer.model_configs.autoencoding import AutoencodingMixerConfig
+from mlx_mixer.model_configs.bidirectional import BidirectionalMixerConfig
+from mlx_mixer.model_configs.kinds import ModelConfig
+from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
+from mlx_mixer.models.autoencoding import AutoencodingMixer
+from mlx_mixer.models.kinds import Model
+from mlx_mixer.models.retrieval import RetrievalMixer
 
 TRIAL_TOKENS = 64
+TokenConfig = LanguageMixerConfig | AutoencodingMixerConfig | BidirectionalMixerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,7 @@ class ConversionReport:
     """
 
     family: str
-    config: LanguageMixerConfig
+    config: ModelConfig
     out: Path
     parameters: int
     files: tuple[Path, ...]
@@ -76,10 +84,10 @@ def convert_checkpoint(source: str | Path, out: str | Path, **hints: Any) -> Con
         source = source.resolve()  # "." and "latest" get the name they stand for
     with open_checkpoint(source) as checkpoint:
         plan = plan_conversion(checkpoint, source, given)
-        tokenizer = _find_tokenizer(given, source, checkpoint)
+        provenance = _provenance(source, checkpoint, plan, given)
         with _folder_for(out) as folder:
-            ids = None if tokenizer is None else install_tokenizer(tokenizer, folder, plan.config.vocab_size)
-            config = _final_config(plan.config, ids, _provenance(source, checkpoint, plan, given))
+            config, words = _install_words(plan.config, _find_tokenizer(given, source, checkpoint), folder)
+            config = replace(config, provenance=provenance)
             parameters = _write_weights(folder, checkpoint, plan, config)
             _try_model(folder)
     return ConversionReport(
@@ -88,7 +96,7 @@ def convert_checkpoint(source: str | Path, out: str | Path, **hints: Any) -> Con
         out=out,
         parameters=parameters,
         files=tuple(file.path for file in checkpoint.files),
-        warnings=(*checkpoint.notes, *plan.notes, *_tokenizer_notes(tokenizer, plan.config, config)),
+        warnings=(*checkpoint.notes, *plan.notes, *words),
         seconds=time.perf_counter() - started,
     )
 
@@ -108,7 +116,7 @@ def _find_tokenizer(hints: Hints, source: Path, checkpoint: Checkpoint) -> Path 
     return find_tokenizer(named, [beside, source] if source.is_dir() else [beside])
 
 
-def _write_weights(folder: Path, checkpoint: Checkpoint, plan: Plan, config: LanguageMixerConfig) -> int:
+def _write_weights(folder: Path, checkpoint: Checkpoint, plan: Plan, config: ModelConfig) -> int:
     """Write the model's two main files and return the number of its parameters."""
     weights = {entry.target: mx.array(_assigned(checkpoint, entry)) for entry in plan.assignments}
     try:
@@ -131,34 +139,46 @@ def _provenance(source: Path, checkpoint: Checkpoint, plan: Plan, hints: Hints) 
     return Provenance(source=source.name, family=plan.family.name, sha256=digests, hints=hints.given())
 
 
-def _final_config(config: LanguageMixerConfig, ids: SpecialIds | None, provenance: Provenance) -> LanguageMixerConfig:
-    changes: dict[str, Any] = {"provenance": provenance}
-    if ids is not None:
-        # Upstream training pads with the end-of-text token.
-        pad = ids.eos if ids.pad is None else ids.pad
-        changes |= {"bos_token_id": ids.bos, "eos_token_id": ids.eos}
-        changes |= {"pad_token_id": pad} if config.pad_token_id is None else {}
+def _install_words(inferred: ModelConfig, tokenizer: Path | None, folder: Path) -> tuple[ModelConfig, list[str]]:
+    """Put the tokenizer into the folder, its ids into the configuration, and say what is missing."""
+    if isinstance(inferred, RetrievalMixerConfig):
+        return inferred, []  # it sees embeddings and no words
+    config, notes = inferred, []
+    if tokenizer is None:
+        notes.append(f"no tokenizer lies beside the weights; to use the model with words, {how_to_tell('tokenizer')}")
+    else:
+        config = _with_ids(inferred, install_tokenizer(tokenizer, folder, inferred.vocab_size))
+        if inferred.pad_token_id is None and config.pad_token_id is not None:
+            notes.append(f"the padding id is taken to be {config.pad_token_id}; if not, {how_to_tell('pad_token_id')}")
+    if isinstance(config, LanguageMixerConfig) and config.padding_side is None:
+        notes.append(f"where texts were padded is unknown; to embed with the model, {how_to_tell('padding_side')}")
+    return config, notes
+
+
+def _with_ids(config: TokenConfig, ids: SpecialIds) -> TokenConfig:
+    # Upstream training pads with the end-of-text token.
+    pad = ids.eos if ids.pad is None else ids.pad
     try:
-        return replace(config, **changes)
+        return replace(
+            config,
+            bos_token_id=ids.bos,
+            eos_token_id=ids.eos,
+            pad_token_id=pad if config.pad_token_id is None else config.pad_token_id,
+        )
     except ConfigError as error:
         raise ConversionError(f"the tokenizer does not fit the model: {error}") from error
 
 
-def _tokenizer_notes(tokenizer: Path | None, inferred: LanguageMixerConfig, config: LanguageMixerConfig) -> list[str]:
-    notes = []
-    if tokenizer is None:
-        notes.append(f"no tokenizer lies beside the weights; to use the model with words, {how_to_tell('tokenizer')}")
-    elif inferred.pad_token_id is None and config.pad_token_id is not None:
-        notes.append(f"the padding id is taken to be {config.pad_token_id}; if not, {how_to_tell('pad_token_id')}")
-    if config.padding_side is None:
-        notes.append(f"where texts were padded is unknown; to embed with the model, {how_to_tell('padding_side')}")
-    return notes
-
-
 def _try_model(folder: Path) -> None:
     """Load what was written and run it once."""
-    model = load_model(folder)
-    config = model.config
-    ids = mx.arange(min(config.context_length, TRIAL_TOKENS))[None] % config.vocab_size
-    if not mx.isfinite(model(ids)).all().item():
+    if not mx.isfinite(_trial_output(load_model(folder))).all().item():
         raise ConversionError("the converted model computes NaN or infinite values; its weights are too large")
+
+
+def _trial_output(model: Model) -> mx.array:
+    length = min(model.config.context_length, TRIAL_TOKENS)
+    if isinstance(model, RetrievalMixer):
+        return model.hidden_states(mx.random.normal((1, length, model.config.hidden_size), key=mx.random.key(0)))
+    ids = mx.arange(length)[None] % model.config.vocab_size
+    is_encoder = isinstance(model, AutoencodingMixer) and model.config.num_decoder_layers == 0
+    return model.hidden_states(ids) if is_encoder else model(ids)

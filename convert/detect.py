@@ -2,32 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from convert.autoencoder_family import autoencoder
+from convert.bidirectional_family import DOUBLE
 from convert.block_tables import aliases
 from convert.families import EXPANDED, FLAT, HEADED, HEADED_LEGACY, KERNEL
-from convert.family import Family, Unsupported
-from convert.hints import Hints
+from convert.family import Evidence, Family, Unsupported, Verdict
 from convert.key_table import fill, pattern_of
+from convert.retrieval_family import RETRIEVAL
 from convert.weight_file import TensorInfo
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a family is told by.
-
-    Attributes:
-        tensors: Element type and shape by canonical name.
-        hints: What the user told.
-        is_wrapped: Whether the whole model was one attribute of another module.
-    """
-
-    tensors: Mapping[str, TensorInfo]
-    hints: Hints
-    is_wrapped: bool = False
-
-
-Verdict = Family | Unsupported
 # Where keys alone do not tell, a function looks at the rest.
 Decide = Callable[[Evidence], Verdict]
 
@@ -45,13 +29,13 @@ _SIGNATURES: tuple[tuple[str, Verdict | Decide], ...] = (
         Unsupported("transformer", "a transformer; mlx-lm runs those, see mlx_lm.convert"),
     ),
     (r"embed_tokens\.weight", Unsupported("mlx-mixer", "a model in mlx-mixer's own form, which needs no conversion")),
-    (r"retrieval_head\.weight", Unsupported("retrieval_mixer", f"a re-ranker over embeddings, {_LATER}")),
+    (r"retrieval_head\.weight", RETRIEVAL),
     (r"reward_head\.weight", Unsupported("srm_reward", f"a reward model, {_LATER}")),
     (r"input_layer\.weight", Unsupported("srm", f"a structured recurrent mixer, {_LATER}")),
     (r"(decoder_wte|encoder\.model_wte)\.weight", Unsupported("memory", f"a memory mixer, {_LATER}")),
     (r"encoderblocks\.\d+\.channel_norm\..*", Unsupported("srm_autoencoder", f"a recurrent autoencoder, {_LATER}")),
-    (r"encoderblocks\.\d+\..*", Unsupported("autoencoder", f"an autoencoder, {_LATER}")),
-    (r"mixerblocks\.\d+\.convf\.weight", Unsupported("double", f"a bidirectional (double) mixer, {_LATER}")),
+    (r"encoderblocks\.\d+\..*", autoencoder),
+    (r"mixerblocks\.\d+\.convf\.weight", DOUBLE),
     (r"mixerblocks\.\d+\.(parallelconvs|mobius_ff)\..*", Unsupported("mobius", f"a parallel mixer, {_EXPERIMENT}")),
     (r"mixerblocks\.\d+\.a_layer.*", Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")),
     (r"mixerblocks\.\d+\.token_proj.*", Unsupported("concatenating", f"a concatenating mixer, {_EXPERIMENT}")),

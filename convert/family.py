@@ -1,14 +1,30 @@
-"""What a family is: its key table, and how a configuration follows from what the table found."""
+"""What a family is and is told by: its key table, and how a configuration follows from what the table found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from convert.hints import Hints
 from convert.key_table import Match, Rule
+from convert.weight_file import TensorInfo
 from mlx_mixer.model_configs.kinds import ModelConfig
 
 # Hints that say something about every model of tokens.
 TOKEN_HINTS = ("mixer", "padding_side", "embedding_position", "temperature", "pad_token_id", "tokenizer")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a family is told by.
+
+    Attributes:
+        tensors: Element type and shape by canonical name.
+        hints: What the user told.
+        is_wrapped: Whether the whole model was one attribute of another module.
+    """
+
+    tensors: Mapping[str, TensorInfo]
+    hints: Hints
+    is_wrapped: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,3 +76,6 @@ class Unsupported:
 
     name: str
     what: str
+
+
+Verdict = Family | Unsupported

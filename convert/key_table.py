@@ -1,8 +1,8 @@
 """Key tables of one family, and how the keys of a file are matched with them.
 
-A table is data: patterns of stored names with holes for the layer `{i}` and the head `{j}`, the parameter each becomes,
-the function that changes its layout, and its shape in symbols. Matching a file binds the symbols, which is how the
-configuration is inferred and how shapes that do not fit together are found.
+A table is data: patterns of stored names with holes for the layer `{i}` (or `{n}`, in a second stack of layers) and the
+head `{j}`, the parameter each becomes, the function that changes its layout, and its shape in symbols. Matching a file
+binds the symbols, which is how the configuration is inferred and how shapes that do not fit together are found.
 """
 
 import re
@@ -17,6 +17,8 @@ from mlx_mixer.foreign import quoted
 Sizes = dict[str, int]
 # Layer and head of every stored tensor that a rule matched; None where its name has no such number.
 Found = Mapping["Rule", set[tuple[int | None, int | None]]]
+# The size that counts the layers of each stack.
+STACKS = {"i": "layers", "n": "second_layers"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Rule:
     transform: Transform = unchanged
     is_optional: bool = False
 
+    @property
+    def stack(self) -> str | None:
+        """The hole of its layer; None outside of layers."""
+        return next((hole for hole in STACKS if f"{{{hole}}}" in self.stored), None)
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -54,7 +61,7 @@ class Match:
 
     Attributes:
         assignments: One per parameter.
-        sizes: Value of every shape symbol, and "layers" and "heads" (0 without heads).
+        sizes: Value of every shape symbol, "layers" and "second_layers", and "heads" (0 without heads).
     """
 
     assignments: tuple[Assignment, ...]
@@ -73,35 +80,39 @@ def match_table(tensors: Mapping[str, TensorInfo], rules: Sequence[Rule], droppe
         ConversionError: If a tensor is unknown, missing, or of a shape that contradicts the others.
     """
     found = _find(tensors, rules, dropped)
-    layers, heads = _count(found)
-    sizes: Sizes = {"layers": layers, "heads": heads}
+    heads = _count_heads(found)
+    layers = {hole: _count_layers(found, hole) for hole in STACKS}
+    sizes: Sizes = {"heads": heads, **{STACKS[hole]: count for hole, count in layers.items()}}
     assignments = []
     for rule in rules:
         if rule.is_optional and not found[rule]:
             continue
-        for layer in range(layers) if "{i}" in rule.target else (None,):
+        for layer in range(layers[rule.stack]) if rule.stack else (None,):
             expected = [
-                fill(rule.stored, i=layer, j=head) for head in (range(heads) if "{j}" in rule.stored else (None,))
+                fill(rule.stored, i=layer, n=layer, j=head)
+                for head in (range(heads) if "{j}" in rule.stored else (None,))
             ]
             for name in expected:
                 if name not in tensors:
                     raise ConversionError(f"the checkpoint lacks {name}")
                 _bind(name, tensors[name].shape, rule.shape, sizes)
-            assignments.append(Assignment(fill(rule.target, i=layer), tuple(expected), rule.transform))
+            assignments.append(Assignment(fill(rule.target, i=layer, n=layer), tuple(expected), rule.transform))
     return Match(tuple(assignments), sizes)
 
 
 def pattern_of(stored: str) -> re.Pattern[str]:
     """Compile a name pattern; numbers in names are written without leading zeros."""
     escaped = re.escape(stored)
-    for hole in ("i", "j"):
+    for hole in (*STACKS, "j"):
         escaped = escaped.replace(re.escape(f"{{{hole}}}"), rf"(?P<{hole}>0|[1-9]\d{{0,3}})")
     return re.compile(escaped)
 
 
-def fill(pattern: str, *, i: object = None, j: object = None) -> str:
-    """Put a layer and a head into the holes of a name pattern."""
-    return pattern.replace("{i}", str(i)).replace("{j}", str(j))
+def fill(pattern: str, **holes: object) -> str:
+    """Put layers and heads into the holes of a name pattern."""
+    for hole, value in holes.items():
+        pattern = pattern.replace(f"{{{hole}}}", str(value))
+    return pattern
 
 
 def _find(names: Iterable[str], rules: Sequence[Rule], dropped: Sequence[str]) -> Found:
@@ -113,7 +124,9 @@ def _find(names: Iterable[str], rules: Sequence[Rule], dropped: Sequence[str]) -
         for pattern, rule in patterns:
             if match := pattern.fullmatch(name):
                 holes = match.groupdict()
-                layer, head = (int(holes[hole]) if hole in holes else None for hole in ("i", "j"))
+                layer, head = (
+                    int(holes[hole]) if hole is not None and hole in holes else None for hole in (rule.stack, "j")
+                )
                 found[rule].add((layer, head))
                 break
         else:
@@ -125,14 +138,18 @@ def _find(names: Iterable[str], rules: Sequence[Rule], dropped: Sequence[str]) -
     return found
 
 
-def _count(found: Found) -> tuple[int, int]:
-    """Number of layers and heads that the highest indexes announce; 0 heads for a table without them."""
-    layers = {layer for places in found.values() for layer, _ in places if layer is not None}
-    heads = {head for places in found.values() for _, head in places if head is not None}
+def _count_layers(found: Found, hole: str) -> int:
+    """Number of layers of a stack that the highest index announces."""
+    layers = {layer for rule, places in found.items() if rule.stack == hole for layer, _ in places if layer is not None}
     missing = sorted(set(range(max(layers, default=0))) - layers)
     if missing:
         raise ConversionError(f"block {missing[0]} is missing: the checkpoint has blocks up to {max(layers)}")
-    return len(layers), max(heads, default=-1) + 1
+    return len(layers)
+
+
+def _count_heads(found: Found) -> int:
+    """Number of heads that the highest index announces; 0 for a table without them."""
+    return max((head for places in found.values() for _, head in places if head is not None), default=-1) + 1
 
 
 def _bind(name: str, shape: tuple[int, ...], symbols: str, sizes: Sizes) -> None:

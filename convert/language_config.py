@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from convert.family import Facts
 from convert.key_table import Sizes
-from mlx_mixer.config import LanguageMixerConfig, TokenMixingKind
+from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import ConversionError
+from mlx_mixer.mixing_forms import TokenMixingKind
 
 
 def language_config(token_mixing: TokenMixingKind) -> Callable[[Facts], LanguageMixerConfig]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from convert.containers import Checkpoint
-from convert.detect import Evidence, canonical_names, detect
-from convert.family import Facts, Family, Unsupported
+from convert.detect import canonical_names, detect
+from convert.family import Evidence, Facts, Family, Unsupported
 from convert.hints import Hints, how_to_tell
 from convert.key_table import Assignment, match_table
 from convert.lookalikes import refuse_data

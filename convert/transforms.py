@@ -1,7 +1,7 @@
 """From upstream tensors to ours, one function per change of layout.
 
 Every function takes the stored arrays of one parameter (one per head where there are heads, else one) and returns the
-array of ours. Upstream leaves anything above the diagonal of a token-mixing weight, so all of those are masked here.
+array of ours. Upstream leaves anything where a token-mixing weight is masked, so all masks are applied here.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +29,18 @@ def matrix(arrays: Sequence[Float32Array]) -> Float32Array:
     """``(rows, columns, 1)`` to ``(rows, columns)``, masked as the rectangle it is."""
     (array,) = arrays
     return np.tril(array[:, :, 0])
+
+
+def unmasked_matrix(arrays: Sequence[Float32Array]) -> Float32Array:
+    """``(L, L, 1)`` or ``(L, L)`` to ``(L, L)``, every entry kept: for mixing that is not causal."""
+    (array,) = arrays
+    return array.reshape(array.shape[:2])
+
+
+def reverse_matrix(arrays: Sequence[Float32Array]) -> Float32Array:
+    """``(L, L, 1)`` to ``(L, L)``, masked so that position t keeps the columns from t + 2 on."""
+    (array,) = arrays
+    return np.triu(array[:, :, 0], k=2)
 
 
 def heads_taps_first(arrays: Sequence[Float32Array]) -> Float32Array:

@@ -11,8 +11,20 @@ from safetensors.numpy import load_file
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFEST: dict[str, Any] = json.loads((GOLDEN / "manifest.json").read_text(encoding="utf-8"))
 CASES: dict[str, dict[str, Any]] = {case["name"]: case for case in MANIFEST["cases"]}
-CONVERTED = [name for name, case in CASES.items() if "io" in case]
+# Families that do not become language mixers.
+OTHER_KINDS = ("autoencoder", "infonce_autoencoder", "retrieval_mixer", "double")
+CONVERTED = [name for name, case in CASES.items() if "io" in case and case["family"] not in OTHER_KINDS]
 REFUSED = [name for name, case in CASES.items() if "io" not in case]
+
+
+def of_family(*families: str) -> list[str]:
+    return [name for name, case in CASES.items() if "io" in case and case["family"] in families]
+
+
+def needed_hints(name: str) -> dict[str, Any]:
+    """What the file of a case does not hold and its conversion asks for."""
+    case = CASES[name]
+    return {hint: case["config"][hint] for text in case["needs_hint"] if (hint := text.split(":")[0]) in case["config"]}
 
 
 def checkpoint(name: str) -> Path:

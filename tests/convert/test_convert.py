@@ -167,7 +167,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 def test_a_refusal_makes_no_parent_folders(tmp_path: Path) -> None:
     with pytest.raises(MixerError):
-        convert_checkpoint(checkpoint("double"), tmp_path / "deep" / "out")
+        convert_checkpoint(checkpoint("memory_token"), tmp_path / "deep" / "out")
     assert not (tmp_path / "deep").exists()
 
 

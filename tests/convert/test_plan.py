@@ -11,7 +11,7 @@ from convert.hints import Hints
 from convert.plan import Plan, plan_conversion
 from mlx_mixer.errors import ConversionError, MixerError, UnsupportedModelError
 from tests.convert.files import flat_state, renamed, write_safetensors, write_torch
-from tests.convert.golden import CASES, checkpoint
+from tests.convert.golden import CASES, checkpoint, needed_hints
 
 BLOCK = "mixerblocks.1"
 
@@ -260,6 +260,6 @@ def test_ids_outside_the_vocabulary_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in CASES if "io" in CASES[name]])
 def test_every_parameter_is_assigned_once(name: str) -> None:
     with open_checkpoint(checkpoint(name)) as opened:
-        plan = plan_conversion(opened, checkpoint(name), Hints())
+        plan = plan_conversion(opened, checkpoint(name), Hints(**needed_hints(name)))
     targets = [entry.target for entry in plan.assignments]
     assert len(set(targets)) == len(targets)

@@ -42,6 +42,15 @@ def test_json_describes_the_conversion(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_what_a_file_does_not_hold_is_told_by_an_option(tmp_path: Path) -> None:
+    done = run(checkpoint("autoencoder_unroll_k4"), "--out", tmp_path / "out", "--json", "--decoder-input", "unroll")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["family"] == "autoencoder"
+    assert report["config"]["model_type"] == "autoencoding_mixer"
+    assert report["config"]["decoder_input"] == "unroll"
+
+
 def test_people_get_a_line_and_notes(tmp_path: Path) -> None:
     done = run(checkpoint("kernel4"), "-o", tmp_path / "out")
     assert done.returncode == 0
@@ -80,7 +89,8 @@ def make_bad_files(folder: Path) -> dict[str, int]:
         "pipe.safetensors": 1,
         lacking.name: 1,
         unknown.name: 4,
-        str(checkpoint("double")): 4,
+        str(checkpoint("autoencoder_unroll_k4")): 1,
+        str(checkpoint("memory_proj")): 4,
         str(checkpoint("srm_row")): 4,
         "nothing.safetensors": 3,
         "owner/name": 3,
