@@ -12,8 +12,9 @@ from mlx_mixer.kernels.twins import Form, Shape, TwinKernel
 # Largest difference allowed, as a share of the largest value. Sums of a few hundred products of rounded numbers.
 TOLERANCE = {mx.float32: 1e-4, mx.float16: 1e-2, mx.bfloat16: 8e-2}
 ROUNDS = 7
-# A launch costs microseconds and waiting for the GPU a hundred: time many launches per wait.
-CALLS_PER_ROUND = 20
+# A launch costs microseconds and waiting for the GPU a hundred: time many launches per wait, unless they are large.
+MOST_CALLS = 20
+ROUND_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,16 @@ def _disagreement(twins: TwinKernel, inputs: tuple[object, ...]) -> float:
 
 def _speed_ratio(twins: TwinKernel, inputs: tuple[object, ...], clock: Callable[[], float]) -> float:
     """Median time of the plain form over that of the Metal form, taken in turns so that a busy machine slows both."""
+    once = _time(twins.plain, inputs, 1, clock)
+    calls = max(1, min(MOST_CALLS, int(ROUND_SECONDS / max(once, 1e-6))))
     plain, metal = [], []
     for _ in range(ROUNDS):
-        plain.append(_time(twins.plain, inputs, clock))
-        metal.append(_time(twins.metal, inputs, clock))
-    # The first round of each compiles and allocates.
-    return statistics.median(plain[1:]) / max(statistics.median(metal[1:]), 1e-9)
+        plain.append(_time(twins.plain, inputs, calls, clock))
+        metal.append(_time(twins.metal, inputs, calls, clock))
+    return statistics.median(plain) / max(statistics.median(metal), 1e-9)
 
 
-def _time(form: Form, inputs: tuple[object, ...], clock: Callable[[], float]) -> float:
+def _time(form: Form, inputs: tuple[object, ...], calls: int, clock: Callable[[], float]) -> float:
     started = clock()
-    mx.eval([form(*inputs) for _ in range(CALLS_PER_ROUND)])
+    mx.eval([form(*inputs) for _ in range(calls)])
     return clock() - started

@@ -2,6 +2,8 @@
 
 import mlx.core as mx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mlx_mixer.kernels.mix_step import BLOCK
 from tests.metal.cases import DTYPES, PRODUCT_SHAPES, STEP_SHAPES, check_outer, check_product, check_step
@@ -32,6 +34,40 @@ def test_the_product_and_its_gradients_see_the_triangle_only(
 ) -> None:
     check_product(shape, dtype)
     check_outer(shape, dtype)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batch=st.integers(1, 2),
+    heads=st.integers(1, 3),
+    head_dims=st.integers(8, 30),
+    context=st.integers(8, 80),
+    data=st.data(),
+)
+@pytest.mark.usefixtures("metal")
+def test_a_step_is_right_at_any_shape(
+    batch: int, heads: int, head_dims: int, context: int, data: st.DataObject
+) -> None:
+    """Shapes are data to the kernel, so this needs no further compilation."""
+    check_step((batch, heads, head_dims, context), mx.float32, data.draw(st.integers(0, context - 1)))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batch=st.integers(1, 2),
+    heads=st.integers(1, 2),
+    height=st.integers(3, 70),
+    width=st.integers(3, 70),
+    dims=st.integers(3, 40),
+    start=st.integers(0, 70),
+)
+@pytest.mark.usefixtures("metal")
+def test_a_product_is_right_at_any_shape(
+    batch: int, heads: int, height: int, width: int, dims: int, start: int
+) -> None:
+    shape = (batch, heads, height, width, dims, start)
+    check_product(shape, mx.float32)
+    check_outer(shape, mx.float32)
 
 
 def test_one_compilation_serves_every_position(emulator: StandIn) -> None:
