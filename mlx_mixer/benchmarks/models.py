@@ -5,7 +5,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from mlx_mixer.benchmarks.timing import Figure, rates, summarise
-from mlx_mixer.checkpoint import load_model
+from mlx_mixer.checkpoint import load_language_model
 from mlx_mixer.embedding import load_embedder
 from mlx_mixer.generation import generate_tokens
 from mlx_mixer.models.language import LanguageMixer
@@ -17,7 +17,7 @@ PASSAGE = "The package manager keeps a list of what is installed and fetches wha
 
 def model_figures(path: Path) -> dict[str, Figure]:
     """Prefill, decode and embedding rates of one model folder, in float32 on a CPU."""
-    model = load_model(path)
+    model = load_language_model(path)
     embedder = load_embedder(path)
     length = model.config.context_length
     ids = mx.random.randint(0, model.config.vocab_size, (1, length))

@@ -40,10 +40,22 @@ class TokenWeightedPooling(nn.Module):
             Weighted sums ``(B, D)`` and total weights ``(B,)``; sums over the windows of one long text may be added
             up. Not normalised.
         """
-        # Abel summation of the docstring's sum: each state is read once.
-        gates = mx.concatenate([self.layer_gate, mx.zeros((1,), self.layer_gate.dtype)])
-        mixed = sum((gates[index] - gates[index + 1]) * state for index, state in enumerate(states))
-        weights = nn.softplus(self.token_weight[ids])
+        weights = self._weights(ids)
         if is_real is not None:
             weights = weights * is_real
-        return (weights[:, None, :] @ mixed).squeeze(1), weights.sum(axis=1)
+        return (weights[:, None, :] @ self._gated(states)).squeeze(1), weights.sum(axis=1)
+
+    def token_vectors(self, states: Sequence[mx.array], ids: mx.array) -> mx.array:
+        """What each token adds to the weighted sum, ``(B, L, D)``; for the arguments see `__call__`."""
+        return self._weights(ids)[:, :, None] * self._gated(states)
+
+    def _weights(self, ids: mx.array) -> mx.array:
+        return nn.softplus(self.token_weight[ids])
+
+    def _gated(self, states: Sequence[mx.array]) -> mx.array:
+        # Abel summation of the docstring's sum: each state is read once.
+        gates = mx.concatenate([self.layer_gate, mx.zeros((1,), self.layer_gate.dtype)])
+        mixed = (gates[0] - gates[1]) * states[0]
+        for index, state in enumerate(states[1:], start=1):
+            mixed = mixed + (gates[index] - gates[index + 1]) * state
+        return mixed

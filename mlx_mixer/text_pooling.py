@@ -1,0 +1,225 @@
+"""How the states of a text's tokens become its one vector.
+
+Sums over tokens add up over the windows of a long text, so no part of it is dropped. A single state stands for the
+first window alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import mlx.core as mx
+
+from mlx_mixer.cache import LayerCache, MixerCache
+from mlx_mixer.errors import CheckpointError, UnsupportedModelError
+from mlx_mixer.models.autoencoding import AutoencodingMixer
+from mlx_mixer.models.kinds import Model
+from mlx_mixer.models.language import LanguageMixer
+
+EmbeddingModel = LanguageMixer | AutoencodingMixer
+
+
+class TextEncoder(Protocol):
+    """What single states are taken of: a language mixer, or the encoder of an autoencoder."""
+
+    @property
+    def embed_tokens(self) -> Any: ...  # an embedding layer, maybe quantised
+
+    def hidden_states(self, ids: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array: ...
+
+    def hidden_from_vectors(self, x: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array: ...
+
+    def make_cache(self) -> list[LayerCache]: ...
+
+
+class WeightedSum:
+    """A sum over tokens with learned weights and layer gates; see `mlx_mixer.layers.pooling`."""
+
+    pads_left: int | None = None
+
+    def __init__(self, model: LanguageMixer) -> None:
+        self._model = model
+        # With every gate but the first at 0 the blocks add nothing, and running them is nine tenths of the work.
+        self._blocks_count = bool(model.pooling.layer_gate[1:].any())
+
+    def __call__(self, ids: mx.array, lengths: mx.array) -> mx.array:
+        """Pool the first `lengths` tokens of each row: ``(B, L)`` ids to ``(B, D)``, not normalised."""
+        sums, _ = self._model.pooling(self._states(ids), ids, _is_real(ids, lengths))
+        return sums
+
+    def token_vectors(self, ids: mx.array) -> mx.array:
+        """What each token adds to the sum, ``(B, L, D)``."""
+        return self._model.pooling.token_vectors(self._states(ids), ids)
+
+    def _states(self, ids: mx.array) -> list[mx.array]:
+        return self._model.residual_states(ids) if self._blocks_count else [self._model.embed_tokens(ids)]
+
+
+class PlainSum:
+    """The sum of the last hidden states, which is their mean once it is normalised."""
+
+    pads_left: int | None = None
+
+    def __init__(self, model: LanguageMixer) -> None:
+        self._model = model
+
+    def __call__(self, ids: mx.array, lengths: mx.array) -> mx.array:
+        """Pool the first `lengths` tokens of each row: ``(B, L)`` ids to ``(B, D)``, not normalised."""
+        return (self._model.hidden_states(ids) * _is_real(ids, lengths)[:, :, None]).sum(axis=1)
+
+    def token_vectors(self, ids: mx.array) -> mx.array:
+        """What each token adds to the sum, ``(B, L, D)``."""
+        return self._model.hidden_states(ids)
+
+
+class StateInText:
+    """The state at one position of the real tokens, which stand at the start of the window.
+
+    Padding on the right changes nothing before it and is left out.
+
+    Args:
+        encoder: Makes the states.
+        position: Index among a text's tokens, from the end if negative; the nearest one there is in a short text.
+    """
+
+    pads_left: int | None = None
+
+    def __init__(self, encoder: TextEncoder, position: int) -> None:
+        self.encoder = encoder
+        self._position = position
+
+    def __call__(self, ids: mx.array, lengths: mx.array) -> mx.array:
+        """States of ``(B, L)`` ids whose rows have `lengths` tokens, ``(B, D)``."""
+        return self.state_of(self.encoder.embed_tokens(ids), lengths)
+
+    def state_of(self, vectors: mx.array, lengths: mx.array) -> mx.array:
+        """The state for ``(B, L, D)`` token vectors, ``(B, D)``."""
+        states = self.encoder.hidden_from_vectors(vectors)
+        position = self._position
+        index = mx.maximum(lengths + position, 0) if position < 0 else mx.minimum(lengths - 1, position)
+        return mx.take_along_axis(states, index[:, None, None], axis=1).squeeze(1)
+
+
+class StateInPaddedWindow:
+    """The state at one position of a full window at whose end the text stands, after padding.
+
+    The padding is the same for every text, so what a layer remembers of it is computed once, and a text costs its own
+    tokens.
+
+    Args:
+        encoder: Makes the states.
+        position: Index in the window, from the end if negative.
+        context_length: Length of the window.
+        pad_token_id: Id of the padding.
+    """
+
+    def __init__(self, encoder: TextEncoder, position: int, context_length: int, pad_token_id: int) -> None:
+        self.encoder = encoder
+        self.pads_left: int | None = pad_token_id
+        self._from_end = -position if position < 0 else context_length - position
+        self._padding = RememberedPadding(encoder, context_length, pad_token_id)
+
+    def __call__(self, ids: mx.array, lengths: mx.array) -> mx.array:
+        """States of ``(B, L)`` ids that are the last positions of a window, ``(B, D)``."""
+        return self.state_of(self.encoder.embed_tokens(ids), lengths)
+
+    def state_of(self, vectors: mx.array, _: mx.array) -> mx.array:
+        """The state for ``(B, L, D)`` token vectors, ``(B, D)``."""
+        batch, count, dims = vectors.shape
+        if count < self._from_end:
+            pads = mx.broadcast_to(self._padding.vector, (batch, self._from_end - count, dims))
+            vectors, count = mx.concatenate([pads, vectors], axis=1), self._from_end
+        states = self.encoder.hidden_from_vectors(vectors, self._padding.before(count, batch))
+        return states[:, count - self._from_end]
+
+
+class RememberedPadding:
+    """What an encoder's layers remember of the padding before a text.
+
+    Args:
+        encoder: Whose layers.
+        context_length: Length of the window.
+        pad_token_id: Id of the padding.
+    """
+
+    def __init__(self, encoder: TextEncoder, context_length: int, pad_token_id: int) -> None:
+        self._encoder = encoder
+        self._context_length = context_length
+        self._pad_token_id = pad_token_id
+        self._rows: list[tuple[mx.array, ...]] | None = None
+
+    @property
+    def vector(self) -> mx.array:
+        """The token vector of padding, ``(D,)``."""
+        return self._encoder.embed_tokens(mx.array(self._pad_token_id))
+
+    def before(self, count: int, batch: int) -> list[LayerCache]:
+        """Caches that have seen the padding before the last `count` positions of a window."""
+        caches = self._encoder.make_cache()
+        length = self._context_length - count
+        if length == 0:
+            return caches
+        if not all(isinstance(cache, MixerCache) for cache in caches):
+            # A state of constant size stands for one length of padding only.
+            self._encoder.hidden_states(mx.full((batch, length), self._pad_token_id), caches)
+            return caches
+        for cache, rows in zip(caches, self._all_rows(), strict=True):
+            cache.state = [mx.broadcast_to(row[:, :length], (batch, length, row.shape[2])) for row in rows]
+        return caches
+
+    def _all_rows(self) -> list[tuple[mx.array, ...]]:
+        """What every layer remembers of a window of padding, ``(1, L - 1, D)`` for each of its products."""
+        if self._rows is None:
+            caches = self._encoder.make_cache()
+            # Token vectors, because a single position would go the way of decoding, which keeps no rows at once.
+            pads = mx.broadcast_to(self.vector, (1, self._context_length - 1, self.vector.size))
+            mx.eval(self._encoder.hidden_from_vectors(pads, caches))
+            self._rows = [tuple(row for row in cache.state if row is not None) for cache in caches]
+            mx.eval(self._rows)
+        return self._rows
+
+
+SumPooling = WeightedSum | PlainSum
+StatePooling = StateInText | StateInPaddedWindow
+Pooling = SumPooling | StatePooling
+
+
+def embedding_model(model: Model) -> EmbeddingModel:
+    """The model, if it is of a kind that embeds texts.
+
+    Raises:
+        UnsupportedModelError: If it is not.
+    """
+    if isinstance(model, LanguageMixer | AutoencodingMixer):
+        return model
+    raise UnsupportedModelError(
+        f"a model of type {model.config.model_type!r} makes no vectors of texts; embed with a language mixer or an "
+        "autoencoding mixer"
+    )
+
+
+def make_pooling(model: EmbeddingModel) -> Pooling:
+    """How a model's config says that its states become a vector.
+
+    Raises:
+        CheckpointError: If it needs padding and has no id for it.
+    """
+    config = model.config
+    if isinstance(model, LanguageMixer):
+        if model.config.pooling == "token_weighted":
+            return WeightedSum(model)
+        if model.config.pooling == "mean":
+            return PlainSum(model)
+    encoder: TextEncoder = model.encoder if isinstance(model, AutoencodingMixer) else model
+    position = config.embedding_position
+    if config.padding_side != "left":
+        return StateInText(encoder, -1 if position is None else position)
+    if config.pad_token_id is None:
+        raise CheckpointError("this model was trained on left-padded text, but its config.json has no pad_token_id")
+    # A left-padded language model never trained the state of the last position.
+    return StateInPaddedWindow(
+        encoder, -2 if position is None else position, config.context_length, config.pad_token_id
+    )
+
+
+def _is_real(ids: mx.array, lengths: mx.array) -> mx.array:
+    return mx.arange(ids.shape[1])[None] < lengths[:, None]
