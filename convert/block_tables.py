@@ -17,13 +17,17 @@ EMBEDDING = (
 
 def token_norm(stored: str, target: str) -> tuple[Rule, ...]:
     """The norm before token mixing."""
-    return _norm(f"{stored}.seq_layernorm", f"{target}.token_norm")
+    return norm(f"{stored}.seq_layernorm", f"{target}.token_norm")
 
 
 def channel_mixing(stored: str, target: str) -> tuple[Rule, ...]:
     """The feed-forward and the norm before it."""
+    return (*norm(f"{stored}.patch_layernorm", f"{target}.channel_norm"), *feed_forward(stored, target))
+
+
+def feed_forward(stored: str, target: str) -> tuple[Rule, ...]:
+    """The feed-forward alone."""
     return (
-        *_norm(f"{stored}.patch_layernorm", f"{target}.channel_norm"),
         Rule(f"{stored}.patch_ff.0.weight", f"{target}.channel_mixing.up.weight", "F D"),
         Rule(f"{stored}.patch_ff.0.bias", f"{target}.channel_mixing.up.bias", "F"),
         Rule(f"{stored}.patch_ff.2.weight", f"{target}.channel_mixing.down.weight", "D F"),
@@ -68,5 +72,6 @@ def aliases(block: str) -> dict[str, str]:
     }
 
 
-def _norm(stored: str, target: str) -> tuple[Rule, ...]:
+def norm(stored: str, target: str) -> tuple[Rule, ...]:
+    """Weight and bias of one norm."""
     return (Rule(f"{stored}.weight", f"{target}.weight", "D"), Rule(f"{stored}.bias", f"{target}.bias", "D"))

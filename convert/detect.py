@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from convert.autoencoder_family import autoencoder
 from convert.bidirectional_family import DOUBLE
 from convert.block_tables import aliases
-from convert.families import EXPANDED, FLAT, HEADED, HEADED_LEGACY, KERNEL
+from convert.families import EXPANDED, FLAT, HEADED, HEADED_LEGACY, KERNEL, LINEAR, NEAR_LINEAR
 from convert.family import Evidence, Family, Unsupported, Verdict
 from convert.key_table import fill, pattern_of
 from convert.retrieval_family import RETRIEVAL
+from convert.structured_family import structured
+from convert.structured_tables import ALIASES as STRUCTURED_ALIASES
 from convert.weight_file import TensorInfo
 
 # Where keys alone do not tell, a function looks at the rest.
@@ -17,8 +19,13 @@ Decide = Callable[[Evidence], Verdict]
 
 _ALIASES = tuple(
     (pattern_of(stored), known)
-    for block in ("mixerblocks.{i}", "encoderblocks.{i}", "decoderblocks.{n}")
-    for stored, known in aliases(block).items()
+    for table in (
+        aliases("mixerblocks.{i}"),
+        aliases("encoderblocks.{i}"),
+        aliases("decoderblocks.{n}"),
+        STRUCTURED_ALIASES,
+    )
+    for stored, known in table.items()
 )
 _EXPERIMENT = "a research experiment that cannot be converted"
 _LATER = "which this version does not convert yet"
@@ -31,7 +38,7 @@ _SIGNATURES: tuple[tuple[str, Verdict | Decide], ...] = (
     (r"embed_tokens\.weight", Unsupported("mlx-mixer", "a model in mlx-mixer's own form, which needs no conversion")),
     (r"retrieval_head\.weight", RETRIEVAL),
     (r"reward_head\.weight", Unsupported("srm_reward", f"a reward model, {_LATER}")),
-    (r"input_layer\.weight", Unsupported("srm", f"a structured recurrent mixer, {_LATER}")),
+    (r"(input_layer|output_layer)\.weight", structured),
     (r"(decoder_wte|encoder\.model_wte)\.weight", Unsupported("memory", f"a memory mixer, {_LATER}")),
     (r"encoderblocks\.\d+\.channel_norm\..*", Unsupported("srm_autoencoder", f"a recurrent autoencoder, {_LATER}")),
     (r"encoderblocks\.\d+\..*", autoencoder),
@@ -95,8 +102,7 @@ def _detect_token_mixing(block: Mapping[str, TensorInfo], embedding: TensorInfo 
     if "conv.weight" not in block:
         return None
     if norm is None:
-        kind = "near_linear" if "patch_ff.0.weight" in block else "linear"
-        return Unsupported(kind, f"a {kind.replace('_', '-')} mixer (without layer norms), {_LATER}")
+        return NEAR_LINEAR if "patch_ff.0.weight" in block else LINEAR
     if embedding is not None and embedding.shape and norm.shape == (embedding.shape[-1] + 1,):
         return Unsupported("posencoding", f"a mixer with a position column, {_EXPERIMENT}")
     shape = block["conv.weight"].shape

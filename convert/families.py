@@ -3,7 +3,7 @@
 R is the number of inner rows of an expanded convolution; the other symbols stand in `convert.block_tables`.
 """
 
-from convert.block_tables import EMBEDDING, channel_mixing, convolution, heads, token_norm
+from convert.block_tables import EMBEDDING, channel_mixing, convolution, feed_forward, heads, token_norm
 from convert.family import Family
 from convert.key_table import Rule
 from convert.language_config import language_config
@@ -49,4 +49,18 @@ HEADED_LEGACY = Family(
         f"{BLOCK}.conv.proj_head.{{j}}.weight",
         f"{BLOCK}.conv.proj_head.{{j}}.bias",
     ),
+)
+# Without norms, and the linear ones without a feed-forward: token mixing and its residual are the whole block.
+NEAR_LINEAR = Family(
+    "near_linear",
+    "flat",
+    (*EMBEDDING, *convolution(BLOCK, LAYER), *feed_forward(BLOCK, LAYER)),
+    language_config("flat", use_norms=False),
+)
+LINEAR = Family(
+    "linear",
+    "flat",
+    (*EMBEDDING, *convolution(BLOCK, LAYER)),
+    language_config("flat", use_norms=False, final_activation="relu"),
+    notes=("a relu is taken to end it, as in all but a toy script of the same keys",),
 )

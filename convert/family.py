@@ -54,6 +54,8 @@ class Family:
         dropped: Stored tensors that its forward pass never uses.
         hints: Names of the hints that say something about it.
         notes: What the user should know about every conversion of it.
+        embedding: Stored name of the embedding.
+        head: Stored name of the output head.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Family:
     dropped: tuple[str, ...] = ("wte_second.weight", "wte_second.bias")
     hints: tuple[str, ...] = TOKEN_HINTS
     notes: tuple[str, ...] = ()
+    embedding: str = "wte.weight"
+    head: str = "lm_head.weight"
 
 
 @dataclass(frozen=True)

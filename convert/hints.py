@@ -16,12 +16,16 @@ MIXERS = (
     "headed_legacy",
     "row",
     "col",
+    "combined",
+    "kernel_col",
+    "toeplitz",
+    "diag_row",
+    "diag_col",
     "col_heads",
     "mixed_heads",
     "combined_heads",
     "parallel_heads",
-    "kernel_col",
-    "toeplitz",
+    "diag_heads",
 )
 
 

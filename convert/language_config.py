@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 from convert.family import Facts
 from convert.key_table import Sizes
-from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.config import FinalActivation, LanguageMixerConfig
 from mlx_mixer.errors import ConversionError
 from mlx_mixer.mixing_forms import TokenMixingKind
 
 
-def language_config(token_mixing: TokenMixingKind) -> Callable[[Facts], LanguageMixerConfig]:
+def language_config(
+    token_mixing: TokenMixingKind, *, use_norms: bool = True, final_activation: FinalActivation | None = None
+) -> Callable[[Facts], LanguageMixerConfig]:
     """How a configuration is inferred for one kind of masked token mixing."""
 
     def infer(facts: Facts) -> LanguageMixerConfig:
@@ -24,12 +26,14 @@ def language_config(token_mixing: TokenMixingKind) -> Callable[[Facts], Language
             hidden_size=sizes["D"],
             num_layers=sizes["layers"],
             context_length=length,
-            intermediate_size=sizes["F"],
+            intermediate_size=sizes.get("F", 0),  # a table without a feed-forward binds none
             token_mixing=token_mixing,
             kernel_size=sizes.get("k", 1),
             num_heads=heads if token_mixing == "headed" else 1,
             token_expansion=sizes.get("R", length) / length,
             token_bias=token_mixing != "expanded" or biases > 0,
+            use_norms=use_norms,
+            final_activation=final_activation,
             tie_word_embeddings=facts.is_tied,
             padding_side=hints.padding_side,
             pad_token_id=hints.pad_token_id,

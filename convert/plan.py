@@ -20,7 +20,6 @@ from mlx_mixer.model_configs.kinds import ModelConfig
 
 # Run names such as "..._softmax", "..._2soft" and "..._soft".
 SOFTMAX_RUN = re.compile(r"(^|[_.-])softmax|[_.-]\d*soft([_.-]|$)", re.IGNORECASE)
-EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,13 @@ def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints) -> Plan:
     tensors = {canonical: checkpoint.tensors[plain] for canonical, plain in stored.items()}
     verdict = detect(Evidence(tensors, hints, checkpoint.is_wrapped))
     family = _supported(verdict, source, sorted(tensors), hints)
-    is_tied = _is_tied(checkpoint)
+    embedding, head = family.embedding, family.head
+    is_tied = _is_tied(checkpoint, embedding, head)
     if is_tied:
         # Either name may be the one that was kept; the table knows the embedding.
-        table = tensors.pop(HEAD, None)
-        if EMBEDDING not in tensors and table is not None:
-            tensors[EMBEDDING], stored[EMBEDDING] = table, stored[HEAD]
+        table = tensors.pop(head, None)
+        if embedding not in tensors and table is not None:
+            tensors[embedding], stored[embedding] = table, stored[head]
     _refuse_other_types(tensors)
     match = match_table(tensors, family.rules, family.dropped)
     try:
@@ -91,12 +91,12 @@ def _supported(verdict: Family | Unsupported | None, source: Path, names: Sequen
     return verdict
 
 
-def _is_tied(checkpoint: Checkpoint) -> bool:
+def _is_tied(checkpoint: Checkpoint, embedding_name: str, head_name: str) -> bool:
     """Whether embedding and output head are one matrix: one of them is missing, or they are equal."""
-    embedding, head = checkpoint.tensors.get(EMBEDDING), checkpoint.tensors.get(HEAD)
+    embedding, head = checkpoint.tensors.get(embedding_name), checkpoint.tensors.get(head_name)
     if embedding is None or head is None:
         return True
-    return embedding == head and np.array_equal(checkpoint.read(EMBEDDING), checkpoint.read(HEAD))
+    return embedding == head and np.array_equal(checkpoint.read(embedding_name), checkpoint.read(head_name))
 
 
 def _refuse_other_types(tensors: Mapping[str, TensorInfo]) -> None:

@@ -76,6 +76,46 @@ def summed_blocks(arrays: Sequence[Float32Array]) -> Float32Array:
     return array.reshape(dims, -1, dims).sum(axis=1, dtype=np.float64).astype(np.float32)
 
 
+def one_head(arrays: Sequence[Float32Array]) -> Float32Array:
+    """``(...)`` to ``(1, ...)``: a structured mixer without heads is one with one head."""
+    (array,) = arrays
+    return array[None]
+
+
+def first_row(arrays: Sequence[Float32Array]) -> Float32Array:
+    """``(1, L)`` to ``(L,)``."""
+    (array,) = arrays
+    return array[0]
+
+
+def one_vector_each(arrays: Sequence[Float32Array]) -> Float32Array:
+    """``(H, L)`` to ``(H, 1, L)``."""
+    (array,) = arrays
+    return array[:, None]
+
+
+def last_decay(arrays: Sequence[Float32Array]) -> Float32Array:
+    """``(1,)`` or ``(2, 1)`` to ``(1, 1)``: where two are stored, only the second is used."""
+    (array,) = arrays
+    return array.reshape(-1)[-1:, None]
+
+
+def decays_of_parts(arrays: Sequence[Float32Array]) -> Float32Array:
+    """``(2, 1)`` to ``(1, 2)``: one head, two parts."""
+    (array,) = arrays
+    return array.reshape(1, -1)
+
+
+def decays_of_heads(arrays: Sequence[Float32Array]) -> Float32Array:
+    """H times ``(P,)`` or ``(P, 1)`` to ``(H, P)``."""
+    return np.stack([array.reshape(-1) for array in arrays])
+
+
+def spread(arrays: Sequence[Float32Array], length: int) -> Float32Array:
+    """H times ``(1, L)``, or ``(1,)`` for one value at every position, to ``(H, L)``."""
+    return np.stack([np.broadcast_to(array.reshape(-1), (length,)) for array in arrays])
+
+
 def _masked_taps(array: Float32Array) -> Float32Array:
     taps = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return np.tril(taps)

@@ -21,10 +21,25 @@ def of_family(*families: str) -> list[str]:
     return [name for name, case in CASES.items() if "io" in case and case["family"] in families]
 
 
+# How the manifest words what must be told, the hint that tells it, and the field of the case with its value.
+NEEDS = (
+    ("decoder_input", "decoder_input", "decoder_input"),
+    ("token mixing structure", "mixer", "mixer"),
+    ("head structure", "mixer", "mixer"),
+    ("decay_constant", "decay_constant", "decay_constant"),
+    ("projections used", "use_projections", "projections"),
+)
+
+
 def needed_hints(name: str) -> dict[str, Any]:
     """What the file of a case does not hold and its conversion asks for."""
     case = CASES[name]
-    return {hint: case["config"][hint] for text in case["needs_hint"] if (hint := text.split(":")[0]) in case["config"]}
+    return {
+        hint: case["config"][field]
+        for text in case["needs_hint"]
+        for words, hint, field in NEEDS
+        if text.startswith(words) and field in case["config"]
+    }
 
 
 def checkpoint(name: str) -> Path:

@@ -15,7 +15,17 @@ from mlx_mixer.embedding import load_embedder
 from mlx_mixer.errors import UnsupportedModelError
 from mlx_mixer.generation import generate_tokens
 from mlx_mixer.models.language import LanguageMixer, next_token_loss
-from tests.convert.golden import CASES, CONVERTED, GOLDEN, MANIFEST, REFUSED, assert_close, checkpoint, expected
+from tests.convert.golden import (
+    CASES,
+    CONVERTED,
+    GOLDEN,
+    MANIFEST,
+    REFUSED,
+    assert_close,
+    checkpoint,
+    expected,
+    needed_hints,
+)
 
 LANGUAGE = [name for name in CONVERTED if "logits" in CASES[name]["tensors"]]
 GREEDY = [name for name in CONVERTED if "greedy_output" in CASES[name]["tensors"]]
@@ -23,7 +33,7 @@ EMBEDDING = [name for name in CONVERTED if "embeddings" in CASES[name]["tensors"
 
 
 def converted(name: str, out: Path, **hints: Any) -> LanguageMixer:
-    convert_checkpoint(checkpoint(name), out, **hints)
+    convert_checkpoint(checkpoint(name), out, **needed_hints(name), **hints)
     return load_model(out)
 
 
@@ -93,17 +103,25 @@ def test_embeddings_of_texts_equal_upstream(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CONVERTED)
 def test_the_configuration_is_inferred_from_shapes(name: str, tmp_path: Path) -> None:
     want = CASES[name]["config"]
-    report = convert_checkpoint(checkpoint(name), tmp_path / "out")
+    report = convert_checkpoint(checkpoint(name), tmp_path / "out", **needed_hints(name))
     got = report.config
     assert report.family == CASES[name]["family"]
     assert report.parameters == got.num_parameters
     assert (got.vocab_size, got.hidden_size, got.num_layers) == (want["vocab_size"], want["dim"], want["depth"])
     assert (got.context_length, got.tie_word_embeddings) == (want["seq_len"], want["tied"])
-    assert got.intermediate_size == want["ff_expansion"] * want["dim"]
+    assert got.intermediate_size == (want["ff_expansion"] * want["dim"] if want.get("ff", True) else 0)
     assert got.kernel_size == want.get("kernel", 1)
     assert got.token_expansion == want.get("conv_expansion", 1)
     assert got.token_bias is want.get("conv_bias", True)
-    assert got.num_heads == (want["heads"] if want.get("mixer") == "headed" else 1)
+    assert got.num_heads == (1 if want.get("mixer") == "headed_legacy" else max(1, want.get("heads", 1)))
+    assert got.block_order == want["block_order"]
+    assert got.activation == want["activation"].removesuffix("_exact")
+    assert got.use_norms is want.get("norms", True)
+    assert got.final_activation == want.get("final_activation")
+    assert (got.decay, got.decay_constant) == (want.get("decay", False), want.get("decay_constant", 1))
+    assert got.use_projections is want.get("projections", True)
+    if report.family == "srm":
+        assert got.token_mixing == want["mixer"]
 
 
 @pytest.mark.parametrize("name", REFUSED)
