@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from mlx_mixer.checkpoint import load_model, resolve_model, save_model, write_checkpoint
+from mlx_mixer.checkpoint import load, load_language_model, load_model, resolve_model, save_model, write_checkpoint
 from mlx_mixer.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
 from mlx_mixer.paths import default_paths
 from tests.tiny import FORMS, tiny_model, tiny_model_folder
+from tests.tiny_kinds import CONFIGS, model_of
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -26,6 +27,27 @@ def test_a_saved_model_is_the_same_when_loaded(form: str, tmp_path: Path) -> Non
     ):
         assert name == other
         np.testing.assert_array_equal(np.array(before), np.array(after))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_kind_is_the_same_when_loaded(name: str, tmp_path: Path) -> None:
+    model = model_of(CONFIGS[name])
+    save_model(tmp_path, model)
+    loaded = load_model(tmp_path)
+    assert type(loaded) is type(model)
+    assert loaded.config == CONFIGS[name]
+    for (path, before), (other, after) in zip(
+        tree_flatten(model.parameters()), tree_flatten(loaded.parameters()), strict=True
+    ):
+        assert path == other
+        np.testing.assert_array_equal(np.array(before), np.array(after))
+
+
+@pytest.mark.parametrize("loader", [load, load_language_model])
+def test_a_kind_that_does_not_write_is_refused_where_writing_is_meant(loader: Any, tmp_path: Path) -> None:
+    save_model(tmp_path, model_of(CONFIGS["retrieval"]))
+    with pytest.raises(UnsupportedModelError, match="type 'retrieval_mixer', which does not write"):
+        loader(tmp_path)
 
 
 @pytest.mark.skipif(mx.default_device() != mx.cpu, reason="half precision is kept where it is fast")

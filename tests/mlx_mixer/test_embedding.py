@@ -10,8 +10,9 @@ import pytest
 
 from mlx_mixer.checkpoint import load_model
 from mlx_mixer.embedding import Embedder, load_embedder
-from mlx_mixer.errors import CheckpointError, ModelNotFoundError
-from tests.tiny import FORMS, byte_tokenizer, tiny_model_folder
+from mlx_mixer.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
+from tests.tiny import FORMS, STRUCTURED, TOEPLITZ, byte_tokenizer, tiny_model_folder
+from tests.tiny_kinds import AUTOENCODERS, CONFIGS, autoencoding_config, bidirectional_config, folder_of
 
 TEXTS = [
     "short",
@@ -86,13 +87,16 @@ def test_mean_pooling_averages_every_window(tmp_path: Path) -> None:
         np.testing.assert_allclose(vector, normalise(np.asarray(total)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", FORMS)
+LEFT_PADDED = {**FORMS, **TOEPLITZ, **{name: STRUCTURED[name] for name in ("col_decay", "mixed_heads")}}
+
+
+@pytest.mark.parametrize("form", LEFT_PADDED)
 @pytest.mark.parametrize("position", [None, -1, -5, 3, 23])
 def test_left_padded_models_see_a_text_at_the_end_of_the_window(
     tmp_path: Path, form: str, position: int | None
 ) -> None:
     """Against full windows: padding that is remembered must be the padding that is seen."""
-    settings = {"padding_side": "left", "pad_token_id": 256, "embedding_position": position, **FORMS[form]}
+    settings = {"padding_side": "left", "pad_token_id": 256, "embedding_position": position, **LEFT_PADDED[form]}
     left = embedder(tmp_path, **settings)
     vectors = np.concatenate([left.embed(TEXTS[:3]), left.embed(TEXTS[3:4]), left.embed(TEXTS[4:])])
     model = load_model(tmp_path)
@@ -121,6 +125,54 @@ def test_right_padded_models_take_a_position_of_the_real_tokens(
         index = max(0, len(ids) + position) if position < 0 else min(position, len(ids) - 1)
         expected = np.array(model.hidden_states(mx.array([ids])), np.float64)[0, index]
         np.testing.assert_allclose(vector, normalise(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", AUTOENCODERS)
+def test_an_autoencoder_embeds_with_the_last_state_of_its_padded_window(tmp_path: Path, form: str) -> None:
+    config = autoencoding_config(vocab_size=257, pad_token_id=256, **AUTOENCODERS[form])
+    vectors = load_embedder(folder_of(tmp_path, config)).embed(TEXTS)
+    assert vectors.shape == (len(TEXTS), config.hidden_size)
+    model = load_model(tmp_path)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        ids = ids_of(text)[:24]
+        if not ids:
+            assert not vector.any()
+            continue
+        window = mx.array([[256] * (24 - len(ids)) + ids])
+        np.testing.assert_allclose(
+            vector, normalise(np.array(model.embeddings(window), np.float64)[0]), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_an_autoencoder_of_right_padded_texts_takes_their_last_token(tmp_path: Path) -> None:
+    config = autoencoding_config(vocab_size=257, padding_side="right")
+    vectors = load_embedder(folder_of(tmp_path, config)).embed(TEXTS[:1])
+    state = load_model(tmp_path).encoder(mx.array([ids_of(TEXTS[0])]))[0, -1]
+    np.testing.assert_allclose(vectors[0], normalise(np.array(state, np.float64)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config", [bidirectional_config(vocab_size=257), CONFIGS["retrieval"]], ids=["double", "re-ranker"]
+)
+def test_kinds_without_a_vector_of_a_text_are_named(tmp_path: Path, config: Any) -> None:
+    with pytest.raises(UnsupportedModelError, match=f"type '{config.model_type}' makes no vectors of texts"):
+        load_embedder(folder_of(tmp_path, config))
+
+
+def test_padding_is_computed_once(tmp_path: Path) -> None:
+    """The forward passes after the first text see its own tokens alone."""
+    left = embedder(tmp_path, padding_side="left", pad_token_id=256)
+    left.embed(["warm"])
+    seen = []
+    original = left.model.hidden_from_vectors
+
+    def watched(vectors: mx.array, cache: Any = None) -> mx.array:
+        seen.append(vectors.shape[1])
+        return original(vectors, cache)
+
+    left.model.hidden_from_vectors = watched
+    left.embed(["abc", "a text of some length"])
+    assert seen == [len("a text of some length")]
 
 
 def test_company_in_a_batch_changes_nothing(tmp_path: Path) -> None:
