@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
+from click.testing import CliRunner
 
+from mlx_mixer.checkpoint import load_model
+from mlx_mixer.cli.convert import convert
 from tests.convert.files import (
     Call,
     Name,
@@ -17,7 +21,7 @@ from tests.convert.files import (
     torch_bytes,
     write_safetensors,
 )
-from tests.convert.golden import checkpoint
+from tests.convert.golden import CASES, assert_close, checkpoint, expected, needed_hints, of_family
 
 WORD = bytes(4)
 
@@ -57,6 +61,21 @@ def test_people_get_a_line_and_notes(tmp_path: Path) -> None:
     assert done.stdout.startswith(f"{tmp_path / 'out'}  kernel, ")
     assert all(line.startswith("note: ") for line in done.stderr.splitlines())
     assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", of_family("srm", "near_linear", "linear"))
+def test_options_tell_what_structured_checkpoints_do_not_hold(name: str, tmp_path: Path) -> None:
+    options = []
+    for hint, value in needed_hints(name).items():
+        option = hint.replace("_", "-")
+        options += [f"--{option}" if value else f"--no-{option}"] if isinstance(value, bool) else [f"--{option}", value]
+    arguments = [checkpoint(name), "--out", tmp_path / "out", "--json", *options]
+    # In this process: the interpreter's start would be most of the time.
+    done = CliRunner().invoke(convert, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["family"] == CASES[name]["family"]
+    io = expected(name)
+    assert_close(name, load_model(tmp_path / "out")(mx.array(io["input_ids"])), io["logits"])
 
 
 def make_bad_files(folder: Path) -> dict[str, int]:
