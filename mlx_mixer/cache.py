@@ -55,6 +55,14 @@ class LayerStep(Protocol):
         ...
 
 
+class PassCache(Protocol):
+    """What a forward pass over several positions needs of a layer's cache, besides what its token mixing needs."""
+
+    def advance(self, count: int) -> None:
+        """Note that `count` more tokens were seen."""
+        ...
+
+
 class LayerCache(Protocol):
     """What a model needs of the decode caches of its layers, whatever they hold."""
 
@@ -119,7 +127,7 @@ class StepCache:
 
 
 def _block_row(weight: mx.array, position: mx.array, within: mx.array) -> mx.array:
-    """Row `position` of ``(H, K, L, L)``, the columns of its block alone and nothing right of the diagonal: ``(H, K, 1, BLOCK)``."""
+    """Row `position` of ``(H, K, L, L)``: the columns of its block up to the diagonal, ``(H, K, 1, BLOCK)``."""
     num_heads, taps, length, _ = weight.shape
     row = mx.slice(weight, position, axes=(2,), slice_size=(num_heads, taps, 1, length))
     if length % BLOCK:
@@ -129,7 +137,7 @@ def _block_row(weight: mx.array, position: mx.array, within: mx.array) -> mx.arr
 
 
 class Block(NamedTuple):
-    """Rows of the current block so far (zeros after them), and what earlier blocks add to it; both ``(B, BLOCK, D)``."""
+    """Rows of the current block, zeros after those seen, and what earlier blocks add; both ``(B, BLOCK, D)``."""
 
     recent: mx.array
     ahead: mx.array

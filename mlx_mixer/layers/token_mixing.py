@@ -191,7 +191,7 @@ def make_token_mixing(config: LanguageMixerConfig) -> TokenMixing:
 
 
 def _square(array: mx.array, length: int, axes: tuple[int, ...]) -> mx.array:
-    """Cut inner rows that reach no output, or add inner rows of zeros, which add nothing: a square computes the same."""
+    """Cut inner rows that reach no output, or add rows of zeros, which add nothing: a square computes the same."""
     for axis in axes:
         missing = length - array.shape[axis]
         if missing < 0:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mlx_mixer.cache import register_with_mlx_lm
 from mlx_mixer.checkpoint import load
 from mlx_mixer.generation import generate_tokens
+from mlx_mixer.kernels.recurrence import CHUNK
 from mlx_mixer.state_cache import StateCache
 from tests.mlx_mixer.test_cache import TOLERANCE, assert_close, decode
 from tests.tiny import STRUCTURED, TOEPLITZ, tiny_model, tiny_model_folder
@@ -117,3 +118,17 @@ def test_mlx_lm_generates_our_tokens(form: str, tmp_path: Path) -> None:
         assert got == expected[: len(got)]
         assert len(got) == 12 or got[-1] == 256
     assert isinstance(mlx_lm.generate(model, tokenizer, "The package", max_tokens=4), str)
+
+
+def test_toeplitz_mixing_decodes_across_blocks_that_do_not_fill_the_context() -> None:
+    model = tiny_model(context_length=75, **TOEPLITZ["toeplitz"])
+    ids = mx.random.randint(0, 64, (2, 75), key=mx.random.key(11))
+    assert_close(decode(model, ids, [30]), model(ids), mx.float32)
+    assert_close(decode(model, ids, [1, 1, 63, 2]), model(ids), mx.float32)
+
+
+def test_states_cross_the_chunks_of_a_long_prefill() -> None:
+    length = 2 * CHUNK + 9
+    model = tiny_model(context_length=length, num_layers=1, **STRUCTURED["mixed_heads_decay"])
+    ids = mx.random.randint(0, 64, (2, length), key=mx.random.key(12))
+    assert_close(decode(model, ids, [CHUNK - 3, 7, 1, CHUNK + 1, 1]), model(ids), mx.float32)
