@@ -4,31 +4,15 @@ Sums over tokens add up over the windows of a long text, so no part of it is dro
 first window alone.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
-
 import mlx.core as mx
 
-from mlx_mixer.cache import LayerCache, MixerCache
 from mlx_mixer.errors import CheckpointError, UnsupportedModelError
 from mlx_mixer.models.autoencoding import AutoencodingMixer
 from mlx_mixer.models.kinds import Model
 from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.remembered_padding import RememberedPadding, TextEncoder
 
 EmbeddingModel = LanguageMixer | AutoencodingMixer
-
-
-class TextEncoder(Protocol):
-    """What single states are taken of: a language mixer, or the encoder of an autoencoder."""
-
-    @property
-    def embed_tokens(self) -> Any: ...  # an embedding layer, maybe quantised
-
-    def hidden_states(self, ids: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array: ...
-
-    def hidden_from_vectors(self, x: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array: ...
-
-    def make_cache(self) -> list[LayerCache]: ...
 
 
 class WeightedSum:
@@ -130,52 +114,6 @@ class StateInPaddedWindow:
             vectors, count = mx.concatenate([pads, vectors], axis=1), self._from_end
         states = self.encoder.hidden_from_vectors(vectors, self._padding.before(count, batch))
         return states[:, count - self._from_end]
-
-
-class RememberedPadding:
-    """What an encoder's layers remember of the padding before a text.
-
-    Args:
-        encoder: Whose layers.
-        context_length: Length of the window.
-        pad_token_id: Id of the padding.
-    """
-
-    def __init__(self, encoder: TextEncoder, context_length: int, pad_token_id: int) -> None:
-        self._encoder = encoder
-        self._context_length = context_length
-        self._pad_token_id = pad_token_id
-        self._rows: list[tuple[mx.array, ...]] | None = None
-
-    @property
-    def vector(self) -> mx.array:
-        """The token vector of padding, ``(D,)``."""
-        return self._encoder.embed_tokens(mx.array(self._pad_token_id))
-
-    def before(self, count: int, batch: int) -> list[LayerCache]:
-        """Caches that have seen the padding before the last `count` positions of a window."""
-        caches = self._encoder.make_cache()
-        length = self._context_length - count
-        if length == 0:
-            return caches
-        if not all(isinstance(cache, MixerCache) for cache in caches):
-            # A state of constant size stands for one length of padding only.
-            self._encoder.hidden_states(mx.full((batch, length), self._pad_token_id), caches)
-            return caches
-        for cache, rows in zip(caches, self._all_rows(), strict=True):
-            cache.state = [mx.broadcast_to(row[:, :length], (batch, length, row.shape[2])) for row in rows]
-        return caches
-
-    def _all_rows(self) -> list[tuple[mx.array, ...]]:
-        """What every layer remembers of a window of padding, ``(1, L - 1, D)`` for each of its products."""
-        if self._rows is None:
-            caches = self._encoder.make_cache()
-            # Token vectors, because a single position would go the way of decoding, which keeps no rows at once.
-            pads = mx.broadcast_to(self.vector, (1, self._context_length - 1, self.vector.size))
-            mx.eval(self._encoder.hidden_from_vectors(pads, caches))
-            self._rows = [tuple(row for row in cache.state if row is not None) for cache in caches]
-            mx.eval(self._rows)
-        return self._rows
 
 
 SumPooling = WeightedSum | PlainSum

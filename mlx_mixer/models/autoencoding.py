@@ -6,7 +6,7 @@ from itertools import repeat
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.cache import LayerCache
+from mlx_mixer.cache import LayerCache, PassCache
 from mlx_mixer.errors import UnsupportedModelError
 from mlx_mixer.layers.block import MixerBlock
 from mlx_mixer.model_configs.autoencoding import AutoencodingMixerConfig
@@ -39,7 +39,7 @@ class MixerEncoder(nn.Module):
             )
         return self.hidden_from_vectors(self.embed_tokens(ids), cache)
 
-    def hidden_from_vectors(self, x: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:
+    def hidden_from_vectors(self, x: mx.array, cache: Sequence[PassCache] | None = None) -> mx.array:
         """States from ``(B, L, D)`` token vectors, which may be other than those of any token."""
         for layer, layer_cache in zip(self.layers, cache or repeat(None, len(self.layers)), strict=True):
             x = layer(x, layer_cache)

@@ -7,7 +7,7 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.cache import LayerCache
+from mlx_mixer.cache import LayerCache, PassCache
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.layers.block import MixerBlock
 from mlx_mixer.layers.pooling import TokenWeightedPooling
@@ -55,7 +55,7 @@ class LanguageMixer(nn.Module):
             return self._decode(ids, cache)
         return self.hidden_from_vectors(self.embed_tokens(ids), cache)
 
-    def hidden_from_vectors(self, x: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:
+    def hidden_from_vectors(self, x: mx.array, cache: Sequence[PassCache] | None = None) -> mx.array:
         """Hidden states from ``(B, L, D)`` token vectors, which may be other than those of any token."""
         for layer, layer_cache in zip(self.layers, cache or repeat(None, len(self.layers)), strict=True):
             x = layer(x, layer_cache)
