@@ -39,10 +39,10 @@ def query_figures() -> dict[str, Figure]:
         if turn >= WARM_UP:
             whole.append(whole_seconds)
             short.append(short_seconds)
-    shares = [part / full for part, full in zip(short, whole, strict=True)]
+    shares = [100 * part / full for part, full in zip(short, whole, strict=True)]
     return {
         "embed_query": summarise([1000 * seconds for seconds in short], "ms"),
-        "embed_query_share": summarise(shares, "x window", "<= 0.1"),
+        "embed_query_share": summarise(shares, "% of window", "<= 10"),
     }
 
 

@@ -16,6 +16,7 @@ def bench(model_name: str | None, as_json: bool) -> None:
     # Everything here needs MLX, so nothing is imported before the command runs.
     import mlx.core as mx
 
+    from mlx_mixer.benchmarks.embedding import query_figures
     from mlx_mixer.benchmarks.matmul import blas_figures
     from mlx_mixer.benchmarks.models import model_figures
     from mlx_mixer.checkpoint import resolve_model
@@ -25,6 +26,8 @@ def bench(model_name: str | None, as_json: bool) -> None:
     figures = blas_figures()
     narrate(f"measuring {folder.name} ...")
     figures |= model_figures(folder)
+    narrate("measuring a short query on random weights ...")
+    figures |= query_figures()
     device = f"{mx.default_device()}, mlx {version('mlx')}"
     if as_json:
         print_json({"device": device, "figures": {name: asdict(figure) for name, figure in figures.items()}})
