@@ -67,6 +67,7 @@ class RememberedPadding:
         self._encoder = encoder
         self._context_length = context_length
         self._pad_token_id = pad_token_id
+        self._keeps_rows = all(isinstance(cache, MixerCache) for cache in encoder.make_cache())
         self._rows: list[Rows] | None = None
 
     @property
@@ -77,14 +78,12 @@ class RememberedPadding:
     def before(self, count: int, batch: int) -> Sequence[PassCache]:
         """Caches for one pass over the last `count` positions of a window, in a batch of `batch` texts."""
         length = self._context_length - count
-        caches = self._encoder.make_cache()
-        if length == 0:
-            return caches
-        if all(isinstance(cache, MixerCache) for cache in caches):
+        if length > 0 and self._keeps_rows:
             return [PaddingBefore(rows, length) for rows in self._all_rows()]
-        # A state of constant size stands for one length of padding only.
-        pads = mx.broadcast_to(self.vector, (batch, length, self.vector.size))
-        self._encoder.hidden_from_vectors(pads, caches)
+        caches = self._encoder.make_cache()
+        if length > 0:
+            # A state of constant size stands for one length of padding only.
+            self._encoder.hidden_from_vectors(mx.broadcast_to(self.vector, (batch, length, self.vector.size)), caches)
         return caches
 
     def _all_rows(self) -> list[Rows]:
