@@ -90,14 +90,6 @@ def test_a_bidirectional_mixer_equals_upstream(name: str, tmp_path: Path) -> Non
     assert_close(name, both_sides_loss(model, ids, mx.array(io["labels"])).item(), io["loss"])
 
 
-def test_only_what_the_reverse_stream_may_see_is_kept(tmp_path: Path) -> None:
-    model = converted("double", tmp_path / "out")
-    for layer in model.layers:
-        kept = np.array(layer.reverse_mixing.weight)
-        np.testing.assert_array_equal(kept, np.triu(kept, 2))
-        assert kept.any()
-
-
 def test_a_re_ranker_keeps_all_of_its_weights(tmp_path: Path) -> None:
     model = converted("retrieval_mixer", tmp_path / "out")
     assert np.triu(np.array(model.layers[0].token_mixing.weight), 1).any()
