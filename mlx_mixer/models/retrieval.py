@@ -34,8 +34,8 @@ class RetrievalMixer(nn.Module):
     r"""Scores candidates by looking at all of them beside the query.
 
     Computes :math:`X_l = \mathrm{Block}_l(X_{l-1})` on rows that are embeddings, the query first, and :math:`s_i = u
-    \cdot X_{n,i} + c` for every row but the query's. Positions are slots: the order of candidates matters a little,
-    and fewer rows than the model was trained with are an input it has not seen.
+    \cdot X_{n,i} + c` for every row but the query's. Rows are slots with weights of their own, so the order of
+    candidates counts; with fewer than the model was trained on, the missing ones add nothing.
 
     Source: https://arxiv.org/abs/2409.01482, the retrieval model.
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_mixer.checkpoint import load
+from mlx_mixer.checkpoint import load, save_model
 from mlx_mixer.embedding import load_embedder
 from mlx_mixer.sampling import SamplingSettings
 from mlx_mixer.text import stream_generate
 from tests.tiny import tiny_model_folder
+from tests.tiny_kinds import CONFIGS, model_of
 
 
 def run(*arguments: str, stdin: str = "", code: int = 0) -> str:
@@ -66,6 +67,19 @@ def test_embed_prints_the_vectors_of_the_library(folder: Path) -> None:
     np.testing.assert_allclose(result["embeddings"], vectors, atol=1e-6)
     lines = run("embed", "--model", str(folder), stdin="one\ntwo words\n").splitlines()
     np.testing.assert_allclose([[float(x) for x in line.split()] for line in lines], vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [(["embed"], "retrieval"), (["generate", "-n", "1"], "autoencoding_repeat")]
+)
+def test_a_kind_of_model_that_cannot_do_it_is_named(command: list[str], kind: str, tmp_path: Path) -> None:
+    save_model(tmp_path, model_of(CONFIGS[kind]))
+    done = subprocess.run(
+        [sys.executable, "-m", "mlx_mixer", *command, "a", "-m", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert f"type '{CONFIGS[kind].model_type}'" in done.stderr
 
 
 def test_models_are_listed_with_those_that_cannot_be_used() -> None:
