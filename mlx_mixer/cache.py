@@ -49,6 +49,10 @@ class DecodeCache(Protocol):
 class LayerStep(Protocol):
     """One compiled decode step of one layer."""
 
+    def mix(self, index: int, mixing: Any, rows: mx.array) -> mx.array:  # the mixing of the layer's own kind
+        """See `DecodeCache.mix`; `rows` is ``(B, 1, D)``."""
+        ...
+
     @property
     def entries(self) -> Sequence[Any]:
         """What the step leaves to the next one: arrays of the shapes it was given, or named tuples of them."""
@@ -83,6 +87,10 @@ class LayerCache(Protocol):
         ...
 
     def is_trimmable(self) -> bool: ...
+
+    def select(self, sequences: mx.array) -> None:
+        """Go on with these ``(n,)`` rows of the batch, in this order; a row may be taken several times."""
+        ...
 
 
 def mix_from_start(mixing: RowMixing, rows: mx.array, start: int = 0) -> mx.array:
@@ -194,6 +202,11 @@ class MixerCache:
 
     def is_trimmable(self) -> bool:
         return True
+
+    def select(self, sequences: mx.array) -> None:
+        """Go on with these ``(n,)`` rows of the batch, in this order; a row may be taken several times."""
+        self._settle()
+        self._rows = [None if rows is None else rows[sequences] for rows in self._rows]
 
     def size(self) -> int:
         return self.offset

@@ -35,14 +35,14 @@ def generate_tokens(
 ) -> Iterator[TokenStep]:
     """Continue a prompt, one token at a time, until the caller stops asking.
 
-    The mixing matrices cover `context_length` positions and no more. When they are used up the window slides: the
-    most recent three quarters are prefilled again at its start and decoding goes on. Everything before the slide is
-    what an endless window had given.
+    The mixing matrices cover `context_length` positions and no more. When they are used up the window slides: the most
+    recent three quarters are prefilled again at its start and decoding goes on. Everything before the slide is what an
+    endless window had given. While the caller looks at a token, the next one is computed already.
 
     Args:
         model: A causal model.
-        prompt_ids: At least one token id. Of a prompt that leaves no free position only the recent part is read,
-            which counts as a slide.
+        prompt_ids: At least one token id. Of a prompt that leaves no free position only the recent part is read, which
+            counts as a slide.
         sampler: Takes ``(1, V)`` log-probabilities to a ``(1,)`` token id, as those of mlx-lm do.
         logits_processors: Functions of all ids so far ``(n,)`` and the ``(1, V)`` logits, as those of mlx-lm are.
 
@@ -50,23 +50,42 @@ def generate_tokens(
         A `TokenStep` for every new token.
     """
     limit = model.config.context_length
-    kept = max(1, limit - limit // 4)
+    kept = kept_after_slide(limit)
     window, slides = (list(prompt_ids), 0) if len(prompt_ids) < limit else (list(prompt_ids[-kept:]), 1)
     history = mx.array(list(prompt_ids))
-    cache = model.make_cache()
-    pending = window
-    while True:
-        logits = model.logits(model.hidden_states(mx.array([pending]), cache)[:, -1]).astype(mx.float32)
+
+    def choose(hidden: mx.array) -> mx.array:
+        nonlocal history
+        logits = model.logits(hidden).astype(mx.float32)
         for processor in logits_processors:
             logits = processor(history, logits)
-        token = sampler(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
+        token = sampler(log_probabilities(logits))
         history = mx.concatenate([history, token])
-        token_id = int(token.item())  # type: ignore[arg-type]  # declared as any number; a token id is whole
-        pending = [token_id]
-        window.append(token_id)
-        yield TokenStep(token_id, len(window), slides)
-        if len(window) >= limit:
-            window = window[-kept:]
-            slides += 1
-            cache = model.make_cache()
-            pending = window
+        mx.async_eval(token)
+        return token
+
+    cache = model.make_cache()
+    token = choose(model.hidden_states(mx.array([window]), cache)[:, -1])
+    while True:
+        is_full = len(window) + 1 >= limit
+        following = None if is_full else choose(model.hidden_states(token[None], cache)[:, -1])
+        window.append(_token_id(token))
+        yield TokenStep(window[-1], len(window), slides)
+        if following is None:
+            window, slides, cache = window[-kept:], slides + 1, model.make_cache()
+            following = choose(model.hidden_states(mx.array([window]), cache)[:, -1])
+        token = following
+
+
+def kept_after_slide(context_length: int) -> int:
+    """How many of the most recent tokens a full window keeps."""
+    return max(1, context_length - context_length // 4)
+
+
+def log_probabilities(logits: mx.array) -> mx.array:
+    """Log-softmax over the last axis."""
+    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+
+
+def _token_id(token: mx.array) -> int:
+    return int(token.item())  # type: ignore[arg-type]  # declared as any number; a token id is whole

@@ -63,6 +63,11 @@ class StateCache:
     def is_trimmable(self) -> bool:
         return False
 
+    def select(self, sequences: mx.array) -> None:
+        """Go on with these ``(n,)`` rows of the batch, in this order; a row may be taken several times."""
+        if self._states is not None:
+            self._states = self._states[sequences]
+
     def size(self) -> int:
         return self.offset
 

@@ -1,8 +1,7 @@
 """The causal masked mixer: one class for every form of token mixing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import repeat
-from typing import Any
 
 import mlx.core as mx
 from mlx import nn
@@ -11,6 +10,7 @@ from mlx_mixer.cache import LayerCache, PassCache
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.layers.block import MixerBlock
 from mlx_mixer.layers.pooling import TokenWeightedPooling
+from mlx_mixer.models.decode_step import DecodeGroup, DecodeStep
 from mlx_mixer.models.token_loss import IGNORED_LABEL as IGNORED_LABEL
 from mlx_mixer.models.token_loss import mean_token_loss
 
@@ -43,7 +43,7 @@ class LanguageMixer(nn.Module):
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.pooling == "token_weighted":
             self.pooling = TokenWeightedPooling(config.vocab_size, config.num_layers)
-        self._compiled_step: Callable[..., Any] | None = None
+        self._decode_step: DecodeStep | None = None
 
     def __call__(self, ids: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:
         return self.logits(self.hidden_states(ids, cache))
@@ -52,7 +52,7 @@ class LanguageMixer(nn.Module):
         """What the output head sees, ``(B, L, D)``."""
         self._check_length(ids, cache)
         if cache is not None and ids.shape[1] == 1:
-            return self._decode(ids, cache)
+            return self.decode_states(ids, [DecodeGroup(len(ids), cache)])
         return self.hidden_from_vectors(self.embed_tokens(ids), cache)
 
     def hidden_from_vectors(self, x: mx.array, cache: Sequence[PassCache] | None = None) -> mx.array:
@@ -79,29 +79,11 @@ class LanguageMixer(nn.Module):
         """An empty decode cache, one entry per layer; mlx-lm calls this too."""
         return [layer.token_mixing.make_cache() for layer in self.layers]
 
-    def _decode(self, ids: mx.array, cache: Sequence[LayerCache]) -> mx.array:
-        """One position for every sequence, ``(B, 1)`` to ``(B, 1, D)``, by one graph that serves all positions."""
-        like = self.embed_tokens(ids)
-        entries = [
-            layer_cache.enter_step(layer.token_mixing.mixings(), like)
-            for layer, layer_cache in zip(self.layers, cache, strict=True)
-        ]
-        if self._compiled_step is None:
-            # Weights are inputs of the graph: it stays right when they are loaded or trained later.
-            self._compiled_step = mx.compile(self._step, inputs=[self.state])
-        hidden, entries = self._compiled_step(ids, mx.array([cache[0].offset]), entries)
-        for layer_cache, layer_entries in zip(cache, entries, strict=True):
-            layer_cache.leave_step(layer_entries)
-        return hidden
-
-    def _step(self, ids: mx.array, position: mx.array, entries: list[list[Any]]) -> tuple[mx.array, list[list[Any]]]:
-        x = self.embed_tokens(ids)
-        left: list[list[Any]] = []
-        for layer, layer_entries in zip(self.layers, entries, strict=True):
-            step = layer.token_mixing.step_cache(position, layer_entries)
-            x = layer(x, step)
-            left.append(list(step.entries))
-        return self._finish(x), left
+    def decode_states(self, ids: mx.array, groups: Sequence[DecodeGroup]) -> mx.array:
+        """What the output head sees of one new position per sequence, ``(B, 1)`` to ``(B, 1, D)``; see `DecodeStep`."""
+        if self._decode_step is None:
+            self._decode_step = DecodeStep(self.layers, self.embed_tokens, self._finish, self.state)
+        return self._decode_step(ids, groups)
 
     def _finish(self, x: mx.array) -> mx.array:
         return nn.relu(x) if self.config.final_activation == "relu" else x

@@ -148,14 +148,17 @@ def test_what_lies_ahead_is_never_read() -> None:
 def test_one_graph_serves_every_position() -> None:
     model = tiny_model(context_length=100)
     traced = 0
-    step = model._step
+    mx.eval(decode(model, IDS[:, :2], [1]))
+    step_of_model = model._decode_step
+    trace = step_of_model.trace
+    step_of_model._compiled.clear()
 
     def counted(*arguments: Any) -> Any:
         nonlocal traced
         traced += 1
-        return step(*arguments)
+        return trace(*arguments)
 
-    model._step = counted
+    step_of_model.trace = counted
     mx.eval(decode(model, IDS[:, :1], [1]), decode(model, mx.tile(IDS, (1, 4))[:, :90], []))
     assert traced == 1
 
