@@ -183,7 +183,7 @@ def _matrix(columns: Columns, powers: mx.array) -> mx.array:
 
 
 def _lags(powers: mx.array, count: int) -> mx.array:
-    """Power t - s at ``[..., t, s]``, and power 0 above the diagonal, where negative ones could overflow."""
+    """Power t - s at ``[..., t, s]``, and power 0 above the diagonal."""
     places = mx.arange(count)
     return powers[..., mx.maximum(places[:, None] - places, 0)]
 
@@ -192,7 +192,7 @@ def _new_states(enter: mx.array, powers: mx.array, rows: mx.array, states: mx.ar
     batch, count, dims = rows.shape
     num_heads, num_states, _ = enter.shape
     weight = enter * powers[..., count - 1 :: -1]  # the last of the n + 1 powers belongs to the state before
-    new = (weight @ _split(rows.astype(mx.float32), num_heads).swapaxes(1, 2)).swapaxes(1, 2)  # (B, P, H, D / H)
+    new = (weight @ _split(rows, num_heads).swapaxes(1, 2)).swapaxes(1, 2)  # (B, P, H, D / H), float32 as powers are
     if states is not None:
         new = new + _by_head(powers[..., count:])[:, 0] * _split(states, num_heads)
     return new.reshape(batch, num_states, dims)

@@ -172,6 +172,13 @@ def test_half_precision_keeps_its_dtype_and_a_state_in_float32() -> None:
         assert one_by_one(mixing, rows).dtype == dtype
 
 
+def test_factors_near_one_are_not_rounded_to_half_precision() -> None:
+    """A root of high order lies so close to 1 that float16 cannot tell it from 1."""
+    mixing = tiny_model(dtype=mx.float16, **STRUCTURED["row_decay"] | {"decay_constant": 512.0}).layers[0].token_mixing
+    (recurrence,) = mixing.mixings()
+    assert recurrence.decay.item() == pytest.approx(mixing.decay.item() ** (1 / 512), rel=1e-6)
+
+
 def test_parallel_heads_share_one_decay() -> None:
     assert mixing_of("parallel_heads_decay").decay.shape == (1, 1)
     assert mixing_of("mixed_heads_decay").decay.shape == (4, 1)
