@@ -16,12 +16,10 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import mlx.core as mx
 
+from mlx_mixer.kernels.mix_step import BLOCK, mix_step, write_row
 from mlx_mixer.kernels.row_mix import mix_rows
 from mlx_mixer.state_cache import StateCache
 
-# Reads per token are t / BLOCK for the product ahead and BLOCK / 2 for the block at hand: least near
-# sqrt(context_length).
-BLOCK = 32
 # Rows grow by this many positions at a time, so that a prefill seldom allocates.
 GROWTH = 64
 
@@ -122,6 +120,8 @@ class StepCache:
         self.entries = [Block(*entry) for entry in entries]
 
     def mix(self, index: int, mixing: RowMixing, rows: mx.array) -> mx.array:
+        if mixing.weight.shape[1] == 1:
+            return self._fused(index, mixing, rows, norm=None, eps=0.0)
         recent, ahead = self.entries[index]
         within = self.position % BLOCK
         recent = mx.slice_update(recent, rows, within, axes=(1,))
@@ -132,6 +132,30 @@ class StepCache:
             return mixed
         bias = mx.slice(mixing.bias, self.position, axes=(1,), slice_size=(mixing.bias.shape[0], 1))
         return mixed + _by_head(bias, rows.shape[2])
+
+
+    def add_mixed(self, mixing: RowMixing, x: mx.array, norm: tuple[mx.array, mx.array], eps: float) -> mx.array:
+        """A whole sublayer of one product and one tap: `x` plus the mixed values of its layer norm, ``(B, 1, D)``."""
+        return self._fused(0, mixing, x, norm=norm, eps=eps)
+
+    def _fused(
+        self, index: int, mixing: RowMixing, x: mx.array, *, norm: tuple[mx.array, mx.array] | None, eps: float
+    ) -> mx.array:
+        recent, ahead = self.entries[index]
+        weight = mixing.weight[:, 0]
+        y, row = mix_step(
+            x[:, 0],
+            past=ahead,
+            recent=recent,
+            weight=weight,
+            bias=mx.zeros(weight.shape[:2], weight.dtype) if mixing.bias is None else mixing.bias,
+            position=self.position,
+            norm=norm,
+            eps=eps,
+            residual=norm is not None,
+        )
+        self.entries[index] = Block(write_row(recent, row, self.position), ahead)
+        return y[:, None]
 
 
 def _block_row(weight: mx.array, position: mx.array, within: mx.array) -> mx.array:

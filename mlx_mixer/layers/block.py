@@ -36,7 +36,7 @@ class MixerBlock(nn.Module):
     def __call__(self, x: mx.array, cache: Any = None) -> mx.array:  # what the token mixing made
         if self._has_channel_mixing and self._is_channel_first:
             x = x + self.channel_mixing(self.channel_norm(x))
-        x = x + self.token_mixing(self.token_norm(x), cache)
+        x = self.token_mixing.sublayer(x, self.token_norm, cache)
         if self._has_channel_mixing and not self._is_channel_first:
             x = x + self.channel_mixing(self.channel_norm(x))
         return x

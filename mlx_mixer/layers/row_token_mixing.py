@@ -13,6 +13,17 @@ class RowTokenMixing(nn.Module):
         """The causal products, in the order in which they are computed."""
         raise NotImplementedError
 
+    def sublayer(self, x: mx.array, norm: nn.Module, cache: DecodeCache | None) -> mx.array:
+        """`x` plus the token mixing of its norm."""
+        if isinstance(cache, StepCache) and self.is_one_product and isinstance(norm, nn.LayerNorm):
+            return cache.add_mixed(self.mixings()[0], x, (norm.weight, norm.bias), norm.eps)
+        return x + self(norm(x), cache)
+
+    @property
+    def is_one_product(self) -> bool:
+        """Whether the token mixing is a single matrix product with nothing around it, which one kernel can compute."""
+        return False
+
     def make_cache(self) -> MixerCache:
         """An empty decode cache."""
         return MixerCache(len(self.mixings()))

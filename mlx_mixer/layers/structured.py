@@ -87,6 +87,10 @@ class StructuredTokenMixing(nn.Module):
             )
         ]
 
+    def sublayer(self, x: mx.array, norm: nn.Module, cache: StateCache | StepState | None) -> mx.array:
+        """`x` plus the token mixing of its norm."""
+        return x + self(norm(x), cache)
+
     def make_cache(self) -> StateCache:
         return StateCache()
 

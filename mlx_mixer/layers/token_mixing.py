@@ -41,6 +41,10 @@ class TokenMixing(Protocol):
         """One compiled step's view of what its cache's `enter_step` returned."""
         ...
 
+    def sublayer(self, x: mx.array, norm: nn.Module, cache: Any) -> mx.array:
+        """`x` plus the token mixing of its norm."""
+        ...
+
 
 class FlatTokenMixing(RowTokenMixing):
     r"""Mix positions with one matrix, or with K matrices over neighbouring features.
@@ -70,6 +74,10 @@ class FlatTokenMixing(RowTokenMixing):
 
     def mixings(self) -> list[RowMixing]:
         return [RowMixing(self.weight[None], self.bias[None])]
+
+    @property
+    def is_one_product(self) -> bool:
+        return self.weight.shape[0] == 1
 
 
 class ProjectedTokenMixing(RowTokenMixing):
