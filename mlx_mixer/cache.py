@@ -86,6 +86,9 @@ class LayerCache(Protocol):
 
     def is_trimmable(self) -> bool: ...
 
+    @property
+    def nbytes(self) -> int: ...
+
     def select(self, sequences: mx.array) -> None:
         """Go on with these ``(n,)`` rows of the batch, in this order; a row may be taken several times."""
         ...

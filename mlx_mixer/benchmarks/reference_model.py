@@ -29,7 +29,8 @@ def bytes_per_token(model: LanguageMixer) -> int:
     Of the mixing matrices, embeddings and the cache it reads a few rows, thousandths of these.
     """
     read = ("channel_mixing", "lm_head")
-    return sum(array.nbytes for name, array in tree_flatten(model.parameters()) if any(part in name for part in read))
+    weights: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]  # no destination
+    return sum(array.nbytes for name, array in weights if any(part in name for part in read))
 
 
 def flops_per_pass(model: LanguageMixer, batch: int) -> float:

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
+from mlx import nn
 
 from mlx_mixer.kernels import mix_step as module
 from mlx_mixer.kernels.mix_step import BLOCK, mix_step, write_row
+from mlx_mixer.layers import channel_mixing, token_mixing
+from mlx_mixer.models.decode_step import DecodeStep
 from tests.metal.graph import as_on_a_mac, launches
+from tests.tiny import FORMS, tiny_model
 
 LAYERS, DIMS, CONTEXT = 2, 64, 96
 
@@ -38,6 +42,39 @@ def test_a_layer_mixes_in_one_launch_and_keeps_its_row_in_another(
     with as_on_a_mac(tmp_path, monkeypatch, module):
         counted = launches(step, *arguments())
     assert counted == Counter(CustomKernel=LAYERS, DynamicSliceUpdate=LAYERS, Remainder=1)
+
+
+@pytest.mark.parametrize(("form", "kernels"), [("flat", 1), ("headed", 1), ("expanded", 2), ("kernel3", 0)])
+def test_the_decode_step_of_a_model_contains_its_kernels(
+    form: str, kernels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One per product of a layer, and one update of the block's rows; taps over features stay plain MLX."""
+    # On a GPU MLX's own GELU is used; ours for CPUs cannot be exported.
+    for owner in (channel_mixing, token_mixing):
+        monkeypatch.setattr(owner, "gelu", nn.gelu)
+    model = tiny_model(**FORMS[form])
+    cache = model.make_cache()
+    entries = [
+        entry.enter_step(layer.token_mixing.mixings(), mx.zeros((1, 1, 16)))
+        for entry, layer in zip(cache, model.layers, strict=True)
+    ]
+    products = len(entries[0])
+    decode_step = DecodeStep(model.layers, model.embed_tokens, lambda x: x, {})
+
+    def step(ids: mx.array, position: mx.array, *rows: mx.array) -> list[mx.array]:
+        pairs = [list(rows[start : start + 2]) for start in range(0, len(rows), 2)]
+        layers = [pairs[start : start + products] for start in range(0, len(pairs), products)]
+        hidden, left = decode_step.trace(ids, [position], [layers], (1,))
+        return [hidden, *(block.recent for layer in left[0] for block in layer)]
+
+    flat = [array for layer in entries for block in layer for array in block]
+    with as_on_a_mac(tmp_path, monkeypatch, module):
+        counted = launches(step, mx.zeros((1, 1), mx.int32), mx.array([5]), *flat)
+    assert counted["CustomKernel"] == kernels * len(model.layers)
+    assert counted["DynamicSliceUpdate"] == products * len(model.layers)
+    if form == "flat":
+        # The sublayer's norm is inside the kernel: one layer norm is left per layer, and two matrix products.
+        assert counted["Matmul"] + counted["AddMM"] == 2 * len(model.layers)
 
 
 def test_the_plain_form_launches_no_kernel() -> None:
