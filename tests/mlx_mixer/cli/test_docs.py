@@ -12,7 +12,7 @@ import pytest
 
 from mlx_mixer.documents.library import Library
 from mlx_mixer.paths import default_paths
-from tests.mlx_mixer.documents.helpers import write_tree
+from tests.mlx_mixer.documents.helpers import needs_any_name, write_tree
 
 TREE = {
     "guide.md": "# Guide\n\n## Cache\n\nThe cache is trimmed from its end.\n",
@@ -68,6 +68,7 @@ def test_text_for_people_cannot_act_on_the_terminal(docs: Path) -> None:
     assert f"{docs / 'esc.md'}:1  Escape\n    # Escape A ␛]0;title␇ sequence.\n    words: " in out
 
 
+@needs_any_name
 def test_a_name_that_is_not_utf8_does_not_break_any_output(tmp_path: Path) -> None:
     docs = write_tree(tmp_path / "docs", {"caf\udce9.txt": "needle"})
     run("docs", "add", str(docs), "--words-only")
