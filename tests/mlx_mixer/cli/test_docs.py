@@ -79,6 +79,18 @@ def test_a_name_that_is_not_utf8_does_not_break_any_output(tmp_path: Path) -> No
     run_json("docs", "add")
 
 
+def test_the_bundled_model_finds_by_meaning_in_an_empty_home(docs: Path) -> None:
+    out, err = run("docs", "add", str(docs))
+    assert out == "3 added, 1 left out\n3 passages embedded, 0 known already\n"
+    assert "working with words only" not in err
+    assert run_json("docs", "status")["pending"] == 0
+    result = run_json("search", "trimmed from the end")
+    assert result["by_meaning"]
+    assert result["hits"][0]["path"] == str(docs / "guide.md")
+    assert " · meaning 0." in result["hits"][0]["why"]
+    assert run("docs", "add", str(docs))[0] == "3 unchanged, 1 left out\n"
+
+
 def test_without_its_model_search_goes_on_with_words_and_says_so(docs: Path, tmp_path: Path) -> None:
     """A folder in front of the real package's modules stands for an MLX that does not load."""
     broken = write_tree(tmp_path / "broken", {"mlx/__init__.py": "raise ImportError('no MLX for this machine')\n"})
