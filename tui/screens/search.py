@@ -194,7 +194,6 @@ class SearchScreen(Screen[None]):
         self.query_one("#library-state", Plain).show(library_line(self._session))
         self.query_one("#library-note", Plain).show(plain_line(self._session.library_note, "$text-muted"))
         self.query_one(TopBar).show_note(self._found_text())
-        self.refresh_bindings()
 
     def _blank_text(self) -> str | None:
         if self._last is not None and self.query_one(QueryInput).value.strip():

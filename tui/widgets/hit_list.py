@@ -73,6 +73,7 @@ def hit_content(passage: FoundPassage, cells: int) -> Content:
     where, why = place(passage), plain_line(passage.why, "$text-muted italic")
     snippet = marked(*around_first_mark(passage.snippet, passage.marks, cells), MARK_STYLE)
     if cells >= WHY_BESIDE_CELLS:
+        why = why.truncate(cells * 9 // 20, ellipsis=True)
         room = cells - why.cell_length - 2
         first = where.truncate(room, ellipsis=True, pad=True) + Content("  ") + why
         return Content("\n").join([first, snippet.truncate(cells, ellipsis=True)])
