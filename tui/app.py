@@ -108,16 +108,16 @@ class MixerApp(App[int]):
 
     # Starting and ending
 
-    def on_load(self) -> None:
-        if self.is_headless:
-            return
+    def on_mount(self) -> None:
+        if not self.is_headless:
+            self._handle_signals()
+        self.switch_mode("write")
+        self.call_after_refresh(self._start_work)
+
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number, code in _SIGNALS.items():
             loop.add_signal_handler(number, self._end, code)
-
-    def on_mount(self) -> None:
-        self.switch_mode("write")
-        self.call_after_refresh(self._start_work)
 
     def _start_work(self) -> None:
         """Begin what takes time, now that there is something to see."""

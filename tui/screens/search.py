@@ -106,8 +106,10 @@ class SearchScreen(Screen[None]):
             case SearchFinished(serial=serial):
                 if serial != self._serial:
                     return
+                # The same query again, because the library has grown, must not move the cursor.
+                is_same_query = self._last is not None and self._last.query == event.query
                 self._last = event
-                self.query_one(HitList).show(event.passages)
+                self.query_one(HitList).show(event.passages, keep_cursor=is_same_query)
                 self._redraw()
             case PassageOpened(chunk_id=chunk_id):
                 current = self.query_one(HitList).current
