@@ -1,4 +1,4 @@
-"""`mlx-mixer train tokenizer|language|retrieval|evaluate`."""
+"""`mlx-mixer train tokenizer|language|retrieval|evaluate|curve`."""
 
 import time
 from collections.abc import Callable
@@ -191,6 +191,21 @@ def evaluate(model: Path, pairs: tuple[Path, ...], queries: int, seed: int, as_j
         for row in figures["top1"]:
             accuracy = f"{row['mixer']:5.1f} % +- {row['half_width']:.1f}"
             click.echo(f"  top-1 among {row['candidates']:<5} {accuracy}   BM25 {row['bm25']:5.1f} %")
+
+
+@train.command()
+@click.argument("logs", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Folder for loss_curve.jsonl and loss_curve.svg.")
+def curve(logs: tuple[Path, ...], out: Path) -> None:
+    """Draw the losses of LOGS, training_log.jsonl files of runs that followed each other."""
+    from mlx_mixer.atomic import write_atomically
+    from mlx_mixer.training.curve import curve_lines, curve_svg, read_curves
+
+    curves = read_curves(logs)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "loss_curve.jsonl", curve_lines(curves).encode())
+    write_atomically(out / "loss_curve.svg", curve_svg(curves).encode())
+    click.echo(str(out / "loss_curve.svg"))
 
 
 class _Progress:

@@ -19,7 +19,8 @@ from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
 from mlx_mixer.training.language_run import LanguageRun, train_language
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
 from mlx_mixer.training.pair_batches import PairSettings
-from mlx_mixer.training.retrieval_run import RetrievalRun, train_retrieval
+from mlx_mixer.training.retrieval_run import RetrievalRun, _validation, train_retrieval
+from mlx_mixer.training.tokenizer import load_encoder
 from tests.mlx_mixer.training.runs import language_run, write_data
 
 # As many steps as outlast the moment between seeing the log grow and killing the process.
@@ -30,7 +31,7 @@ import sys
 from pathlib import Path
 from mlx_mixer.training.language_run import train_language
 from tests.mlx_mixer.training.runs import language_run
-run = language_run(Path(sys.argv[1]), Path(sys.argv[2]), steps=int(sys.argv[3]))
+run = language_run(Path(sys.argv[1]), Path(sys.argv[2]), steps=int(sys.argv[3]), checkpoint_every=50)
 train_language(run, resume=False, report=lambda report: None, narrate=lambda line: None)
 """
 
@@ -92,14 +93,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(data: Path, tmp_path: P
         env={**os.environ, "PYTHONPATH": str(root), "MLX_DISABLE_COMPILE": "1"},
     )
     log = killed / "training_log.jsonl"
-    while child.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 20):
+    while child.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 70):
         time.sleep(0.002)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     assert not (killed / "config.json").exists()
 
-    resumed, _ = run_language(language_run(data, killed, steps=KILLED_STEPS), resume=True)
-    uninterrupted, _ = run_language(language_run(data, whole, steps=KILLED_STEPS))
+    loop = {"steps": KILLED_STEPS, "checkpoint_every": 50}
+    resumed, reports = run_language(language_run(data, killed, **loop), resume=True)
+    uninterrupted, _ = run_language(language_run(data, whole, **loop))
+    assert reports[0].step % 50 == 1
     np.testing.assert_allclose(logged_losses(killed), logged_losses(whole), rtol=1e-4)
     assert resumed.steps == uninterrupted.steps == KILLED_STEPS
     for name, array in weights_of(whole).items():
@@ -137,6 +140,24 @@ def test_resuming_with_other_settings_is_refused(data: Path, tmp_path: Path) -> 
         run_language(language_run(data, tmp_path / "out", steps=7), resume=True)
     _, reports = run_language(run, resume=True)
     assert [report.step for report in reports] == [4, 5, 6]
+
+
+def test_the_best_weights_are_kept(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    run = RetrievalRun(
+        pairs=[data / "pairs.jsonl"],
+        valid=[data / "pairs.jsonl"],
+        init=tmp_path / "lm",
+        out=tmp_path / "out",
+        drawing=PairSettings(batch_size=32),
+        # So large a rate ruins what the first validation has seen.
+        loop=LoopSettings(steps=8, learning_rate=50.0, warmup_steps=6, validate_every=1, patience=3),
+    )
+    summary = train_retrieval(run, resume=False, report=ignore, narrate=ignore)
+    found = load_model(tmp_path / "out")
+    assert summary.best_score is not None
+    assert summary.stopped_early
+    assert _validation(run, load_encoder(data / "tokenizer"), found)() == pytest.approx(summary.best_score)
 
 
 @pytest.mark.parametrize("through_blocks", [False, True])

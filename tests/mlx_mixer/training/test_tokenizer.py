@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlx_mixer.errors import CheckpointError, MixerError, ModelNotFoundError
@@ -33,6 +33,7 @@ def test_frequent_words_are_one_piece_and_digits_stay_apart(folder: Path) -> Non
 
 @settings(max_examples=80, deadline=None)
 @given(st.text(max_size=60).filter(lambda text: "\x00" not in text and "▁" not in text))
+@example("  two  spaces ")
 def test_every_text_comes_back(folder: Path, text: str) -> None:
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     assert processor.decode(load_encoder(folder)([text])[0]) == text
