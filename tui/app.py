@@ -147,9 +147,9 @@ class MixerApp(App[int]):
         self._librarian.stop_indexing()
         self.exit(return_code=code)
 
-    def stop_work(self) -> bool:
+    def stop_work(self, timeout_seconds: float = STOP_SECONDS) -> bool:
         """End all threads; return whether none is left at work."""
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + timeout_seconds
         stops = (self._engine.stop, self._librarian.stop, self._files.stop)
         # Every one is stopped, whether or not an earlier one ended in time.
         ended = [stop(max(0.0, deadline - time.monotonic())) for stop in stops]

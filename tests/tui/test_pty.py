@@ -16,8 +16,12 @@ from tests.tui.pseudo_terminal import PseudoTerminal
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "mlx_mixer"]
 CTRL_N, CTRL_Q = "\x0e", "\x11"
+# Its vocabulary lacks the token that ends a text, so that it writes until it is stopped.
+NEVER_ENDS = {"vocab_size": 256, "eos_token_id": None}
 F3, F4 = "\x1bOR", "\x1bOS"
 PREFIX = "The package manager"
+# The promise is a second; this is for machines that run a great deal else. What must not be waited for takes longer.
+PATIENCE_SECONDS = 8.0
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ Start = Callable[..., PseudoTerminal]
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real model that is small enough to load and write in no time."""
-    return tiny_model_folder(tmp_path_factory.mktemp("models") / "tiny")
+    return tiny_model_folder(tmp_path_factory.mktemp("models") / "tiny", **NEVER_ENDS)
 
 
 def remember(home: Path, **choices: object) -> None:
@@ -115,7 +119,7 @@ def test_a_text_is_continued_a_folder_is_searched_and_the_terminal_is_left_as_it
     terminal.type(CTRL_Q)
     code, seconds = terminal.wait_for_exit()
     assert code == 0
-    assert seconds < 1.5
+    assert seconds < PATIENCE_SECONDS
     assert terminal.is_restored
     draft = (home / "data" / "draft.txt").read_text()
     assert draft.startswith(PREFIX)
@@ -140,18 +144,24 @@ def test_closing_the_window_ends_the_program(start: Start) -> None:
     terminal = start()
     terminal.wait_for("Write a beginning")
     terminal.hang_up()
-    assert terminal.process.wait(10) == 129
+    assert terminal.process.wait(30) == 129
 
 
-def test_quitting_while_the_model_is_being_loaded_takes_less_than_a_second_or_so(start: Start) -> None:
-    terminal = start()
-    terminal.wait_for("Write a beginning")
+HUNG = """
+import sys, time
+from tui import app, engine
+engine.MlxEngine._load = lambda self, path: time.sleep(100)
+sys.exit(app.run())
+"""
+
+
+def test_quitting_does_not_wait_for_a_model_that_is_being_loaded(start: Start) -> None:
+    terminal = start([sys.executable, "-c", HUNG])
+    terminal.wait_for("◌ loading the model")
     terminal.type(CTRL_Q)
     code, seconds = terminal.wait_for_exit()
-    assert code == 0
-    # A second is the promise; the rest is for machines that run other tests at the same time.
-    assert seconds < 2.5
-    assert terminal.is_restored
+    assert (code, terminal.is_restored) == (0, True)
+    assert seconds < PATIENCE_SECONDS
 
 
 def test_quitting_while_the_model_writes_keeps_what_it_wrote(start: Start, home: Path, tiny: Path) -> None:
@@ -164,7 +174,8 @@ def test_quitting_while_the_model_writes_keeps_what_it_wrote(start: Start, home:
     terminal.type(CTRL_Q)
     code, seconds = terminal.wait_for_exit()
     assert (code, terminal.is_restored) == (0, True)
-    assert seconds < 2.5
+    assert seconds < PATIENCE_SECONDS
+    assert terminal.stray_controls == []
     assert len((home / "data" / "draft.txt").read_text()) > len(PREFIX)
 
 
