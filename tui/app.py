@@ -108,16 +108,16 @@ class MixerApp(App[int]):
 
     # Starting and ending
 
-    def on_load(self) -> None:
-        if self.is_headless:
-            return
+    def on_mount(self) -> None:
+        if not self.is_headless:
+            self._handle_signals()
+        self.switch_mode("write")
+        self.call_after_refresh(self._start_work)
+
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number, code in _SIGNALS.items():
             loop.add_signal_handler(number, self._end, code)
-
-    def on_mount(self) -> None:
-        self.switch_mode("write")
-        self.call_after_refresh(self._start_work)
 
     def _start_work(self) -> None:
         """Begin what takes time, now that there is something to see."""
@@ -147,9 +147,9 @@ class MixerApp(App[int]):
         self._librarian.stop_indexing()
         self.exit(return_code=code)
 
-    def stop_work(self) -> bool:
+    def stop_work(self, timeout_seconds: float = STOP_SECONDS) -> bool:
         """End all threads; return whether none is left at work."""
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + timeout_seconds
         stops = (self._engine.stop, self._librarian.stop, self._files.stop)
         # Every one is stopped, whether or not an earlier one ended in time.
         ended = [stop(max(0.0, deadline - time.monotonic())) for stop in stops]

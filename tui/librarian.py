@@ -28,13 +28,13 @@ from tui.jobs import JobThread
 if TYPE_CHECKING:
     from mlx_mixer.documents.events import AddReport, Progress
     from mlx_mixer.documents.library import Library
-    from mlx_mixer.documents.search import SearchResult
     from mlx_mixer.documents.vectors import TextEmbedder
 
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.1
 SEARCH_LIMIT = 20
+RETRY_SECONDS = 1.0
 
 _STAGES = {"scan": "looking", "text": "reading", "meaning": "understanding"}
 
@@ -134,12 +134,27 @@ class Librarian:
         if serial != self._newest_search:
             return
         began = self._clock()
-        result = _search(library, query)
+        try:
+            result = library.search(query, limit=SEARCH_LIMIT, prefix=True)
+        except EngineBusyError:
+            result = library.search(query, limit=SEARCH_LIMIT, prefix=True, words_only=True)
+            self._ask_again_soon(serial, query)
         passages = tuple(
             FoundPassage(hit.chunk_id, hit.path, hit.line, hit.heading, hit.snippet, hit.marks, hit.why)
             for hit in result.hits
         )
         self._emit(SearchFinished(serial, query, passages, self._clock() - began))
+
+    def _ask_again_soon(self, serial: int, query: str) -> None:
+        # Words are better than waiting; meaning is added when the engine has a moment.
+        timer = threading.Timer(RETRY_SECONDS, self._search_again, (serial, query))
+        timer.daemon = True
+        timer.start()
+
+    def _search_again(self, serial: int, query: str) -> None:
+        """Repeat a search unless a newer one was asked for."""
+        if serial == self._newest_search:
+            self._ask(lambda library: self._search(library, serial, query))
 
     def _open(self, library: "Library", chunk_id: int, query: str) -> None:
         chunk = library.chunk(chunk_id, query=query)
@@ -171,13 +186,6 @@ class Librarian:
         report = work(progress)
         self._report_state(library)
         self._emit(IndexingFinished(_summary(report), report.cancelled))
-
-
-def _search(library: "Library", query: str) -> "SearchResult":
-    try:
-        return library.search(query, limit=SEARCH_LIMIT, prefix=True)
-    except EngineBusyError:
-        return library.search(query, limit=SEARCH_LIMIT, prefix=True, words_only=True)
 
 
 def _summary(report: "AddReport") -> str:

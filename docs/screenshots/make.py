@@ -38,9 +38,10 @@ def save(app: MixerApp, name: str) -> None:
 
 
 async def until(pilot: Pilot[int], is_true: Callable[[], object]) -> None:
-    """Wait for a condition."""
-    while not is_true():  # noqa: ASYNC110  # the state is plain data that nobody signals
-        await asyncio.sleep(0.02)
+    """Wait for a condition, for at most a while."""
+    async with asyncio.timeout(25):
+        while not is_true():  # noqa: ASYNC110  # the state is plain data that nobody signals
+            await asyncio.sleep(0.02)
     await pilot.pause()
 
 
@@ -65,7 +66,7 @@ async def take_pictures(app: MixerApp) -> None:
         await until(pilot, lambda: library.library is not None and library.library.with_meaning)
         await pilot.press(*("space" if letter == " " else letter for letter in QUERY))
         preview = app.search_screen.query_one("#preview-text")
-        await until(pilot, lambda: "cache" in str(preview.render()))
+        await until(pilot, lambda: "trim" in str(preview.render()))
         save(app, "search.svg")
 
 

@@ -121,17 +121,18 @@ _SPACE = re.compile(r"\s+")
 def _pieces(line: str, largest: float) -> Iterator[str]:
     """Cut a line into pieces of at most `largest` tokens, at the last good place before that."""
     limit = int(largest * BYTES_PER_TOKEN)
-    while _byte_length(line) > limit:
-        head = line[:limit]
-        # `limit` characters may be more bytes than that: shorten by the bytes per character seen.
-        head = line[: max(1, limit * len(head) // _byte_length(head))]
-        ends = [match.end() for match in _SENTENCE_END.finditer(head, len(head) // 3)]
-        ends = ends or [match.end() for match in _SPACE.finditer(head, len(head) // 3)]
-        cut = ends[-1] if ends else len(head)
-        yield line[:cut]
-        line = line[cut:]
-    if line:
-        yield line
+    start = 0
+    while start < len(line):
+        head = line[start : start + limit]
+        if _byte_length(head) > limit:
+            head = head[: max(1, limit * len(head) // _byte_length(head))]
+        cut = len(head)
+        if start + cut < len(line):
+            ends = [match.end() for match in _SENTENCE_END.finditer(head, cut // 3)]
+            ends = ends or [match.end() for match in _SPACE.finditer(head, cut // 3)]
+            cut = ends[-1] if ends else cut
+        yield head[:cut]
+        start += cut
 
 
 def _cut(units: list[_Unit], sizes: ChunkSizes) -> Iterator[list[_Unit]]:

@@ -11,7 +11,7 @@ from typing import Self
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents import meaning, store
+from mlx_mixer.documents import store
 from mlx_mixer.documents.catalogue import (
     ChunkRow,
     DocumentRow,
@@ -25,10 +25,11 @@ from mlx_mixer.documents.database import ThreadConnections
 from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
 from mlx_mixer.documents.indexing import TextStage
 from mlx_mixer.documents.lock import writer_lock
+from mlx_mixer.documents.meaning import embed_pending
 from mlx_mixer.documents.query import parse_query
 from mlx_mixer.documents.search import SearchResult, search
 from mlx_mixer.documents.transactions import write_transaction
-from mlx_mixer.documents.vectors import TextEmbedder, VectorIndex
+from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
 from mlx_mixer.errors import LibraryError
 from mlx_mixer.paths import default_paths
 
@@ -60,8 +61,7 @@ class Library:
     def __init__(self, path: Path | None = None, *, embedder: TextEmbedder | None = None) -> None:
         self.path = Path(path) if path is not None else default_paths().library
         self._connections = ThreadConnections(self.path)
-        self._embedder: TextEmbedder | None = None
-        self._index: VectorIndex | None = None
+        self._meaning: Meaning | None = None  # one attribute, so that threads see it change in one step
         if embedder is not None:
             self.attach(embedder)
 
@@ -79,8 +79,7 @@ class Library:
 
     def attach(self, embedder: TextEmbedder) -> None:
         """Search by meaning from now on; vectors of an earlier embedder stay in the file."""
-        index = VectorIndex(embedder.fingerprint, embedder.dims)
-        self._embedder, self._index = embedder, index
+        self._meaning = Meaning(embedder, VectorIndex(embedder.fingerprint, embedder.dims))
 
     def add(
         self,
@@ -134,7 +133,7 @@ class Library:
         Raises:
             LibraryError: If no embedder is attached, or another process is writing.
         """
-        if self._embedder is None:
+        if self._meaning is None:
             raise LibraryError("no embedder is attached to this library")
         tally = Tally()
         with self._writing() as db:
@@ -150,10 +149,9 @@ class Library:
             prefix: Whether the last word may be unfinished, for search while typing.
             words_only: Leave meaning out even with an embedder.
         """
-        embedder = None if words_only else self._embedder
-        index = self._index if embedder is not None else None
+        leg = None if words_only else self._meaning
         with self._reading() as db:
-            return search(db, parse_query(query, prefix=prefix), limit=limit, embedder=embedder, index=index)
+            return search(db, parse_query(query, prefix=prefix), limit=limit, meaning=leg)
 
     def chunk(self, chunk_id: int, *, query: str = "") -> ChunkRow:
         """Return a hit's whole passage, with the query's words marked.
@@ -193,7 +191,7 @@ class Library:
 
     @property
     def _fingerprint(self) -> str | None:
-        return self._embedder.fingerprint if self._embedder is not None else None
+        return None if self._meaning is None else self._meaning.embedder.fingerprint
 
     @contextmanager
     def _reading(self) -> Iterator[Database]:
@@ -222,10 +220,11 @@ class Library:
         progress: Callable[[Progress], None] | None,
         is_cancelled: Callable[[], bool] | None,
     ) -> None:
-        if self._embedder is None or tally.cancelled:
+        leg = self._meaning
+        if leg is None or tally.cancelled:
             return
         progress, is_cancelled = progress or _no_progress, is_cancelled or _never
-        meaning.embed_pending(db, self._embedder, tally, progress=progress, is_cancelled=is_cancelled)
+        embed_pending(db, leg.embedder, tally, progress=progress, is_cancelled=is_cancelled)
 
 
 def _absolute(path: bytes) -> bytes:

@@ -7,9 +7,12 @@ from mlx_mixer.documents.structure import ReadDocument, Section
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
+_NOT_PLAIN = re.compile(r"    |\t| {0,3}([-*+>|]|\d+[.)])")
 _LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
 _FRONT_TITLE = re.compile(r"title:[ \t]*(.+?)[ \t]*$", re.IGNORECASE)
 _MAX_HEADING = 120
+# Longer lines are no headings; the patterns above would take quadratic time on some.
+_MAX_LINE = 1000
 
 
 def read_markdown(text: str) -> ReadDocument:
@@ -35,7 +38,7 @@ def _front_matter(lines: list[str]) -> tuple[int, str]:
     end = next((i for i, line in enumerate(lines[1:200], 1) if line.rstrip() in ("---", "...")), None)
     if end is None:
         return 0, ""
-    matches = (_FRONT_TITLE.match(line) for line in lines[1:end])
+    matches = (_FRONT_TITLE.match(line) for line in lines[1:end] if len(line) <= _MAX_LINE)
     title = next((match[1].strip("\"' ") for match in matches if match), "")
     return end + 1, title[:_MAX_HEADING]
 
@@ -57,7 +60,7 @@ def _headings_and_fences(lines: list[str], first: int) -> tuple[list[tuple[int, 
             pass
         elif fenced:
             fence, fence_start, previous = fenced[1], offset, ""
-        elif heading := _ATX.match(line):
+        elif len(line) <= _MAX_LINE and (heading := _ATX.match(line)):
             headings.append((offset, len(heading[1]), _plain(heading[2] or "")))
             previous = ""
         elif previous and (underline := _SETEXT.match(line)):
@@ -65,7 +68,8 @@ def _headings_and_fences(lines: list[str], first: int) -> tuple[list[tuple[int, 
             previous = ""
         else:
             # Only a line of plain text can be underlined: not a list item, a quotation, a table row or indented code.
-            previous = line if line.strip() and not re.match(r"    |\t| {0,3}([-*+>|]|\d+[.)])", line) else ""
+            is_plain = line.strip() and len(line) <= _MAX_LINE and not _NOT_PLAIN.match(line)
+            previous = line if is_plain else ""
         offset = end
     return headings, blocks
 

@@ -33,7 +33,7 @@ _BY_SUFFIX = {
 }
 _LINE_END = re.compile(r"\r\n?")
 # NUL ends a string in many of SQLite's functions; STX and ETX are what `marks` puts around matching words.
-_CONTROLS = dict.fromkeys((0x00, 0x02, 0x03), "\ufffd")
+_CONTROLS = "\x00\x02\x03"
 
 
 def reader_for(path: bytes) -> Reader:
@@ -51,7 +51,9 @@ def read_document(data: bytes, reader: Reader) -> tuple[ReadDocument, str]:
     if reason := content_reason(data):
         raise UnreadableError(reason)
     text, encoding = decode(data)
-    text = _LINE_END.sub("\n", text).translate(_CONTROLS)
+    text = _LINE_END.sub("\n", text)
+    for control in _CONTROLS:
+        text = text.replace(control, "\ufffd")
     if not text.strip():
         raise UnreadableError("empty")
     return reader.read(text), encoding

@@ -13,7 +13,7 @@ from mlx_mixer.documents.fusion import Floats, FusionWeights, fuse
 from mlx_mixer.documents.lexical import Spans
 from mlx_mixer.documents.query import Query
 from mlx_mixer.documents.snippet import make_snippet
-from mlx_mixer.documents.vectors import TextEmbedder, VectorIndex
+from mlx_mixer.documents.vectors import Meaning, VectorIndex
 
 CANDIDATES_PER_LEG = 100
 MAX_HITS_PER_FILE = 3
@@ -83,19 +83,17 @@ def search(
     query: Query,
     *,
     limit: int,
-    embedder: TextEmbedder | None = None,
-    index: VectorIndex | None = None,
+    meaning: Meaning | None = None,
     weights: FusionWeights | None = None,
 ) -> SearchResult:
-    """Search by words, and by meaning where an embedder and its index are given."""
+    """Search by words, and by meaning where an embedder is attached."""
     started = time.perf_counter()
     if query.is_empty or limit < 1:
         return SearchResult((), False, 0.0)
     ranked = rank(
         db,
         query,
-        embedder=embedder,
-        index=index,
+        meaning=meaning,
         weights=weights or FusionWeights(),
         candidates=max(limit, CANDIDATES_PER_LEG),
     )
@@ -108,8 +106,7 @@ def rank(
     db: Database,
     query: Query,
     *,
-    embedder: TextEmbedder | None,
-    index: VectorIndex | None,
+    meaning: Meaning | None,
     weights: FusionWeights,
     candidates: int = CANDIDATES_PER_LEG,
 ) -> list[Candidate]:
@@ -117,7 +114,7 @@ def rank(
     matches = lexical.search_words(db, query, candidates)
     names = lexical.name_coverage(db, query)
     bm25 = {(match.content, match.seq): match.bm25 for match in matches}
-    near = _Neighbourhood(db, query, embedder, index)
+    near = _Neighbourhood(db, query, meaning)
     places = dict.fromkeys(bm25)
     if not query.phrases:  # what must occur is settled by the words leg
         excluded = lexical.excluded_places(db, query)
@@ -127,8 +124,8 @@ def rank(
     words = np.array([bm25.get(place, 0.0) for place in ordered])
     shares = np.array([names.get(content, 0.0) for content, _ in ordered])
     cosines = near.cosines(ordered)
-    meaning = weights.for_query(is_exact=query.is_exact, coverage=lexical.word_coverage(db, query, matches))
-    scores = fuse(words, cosines, shares, meaning=meaning, name=weights.name)
+    weight = weights.for_query(is_exact=query.is_exact, coverage=lexical.word_coverage(db, query, matches))
+    scores = fuse(words, cosines, shares, meaning=weight, name=weights.name)
     known = [None] * len(ordered) if cosines is None else [None if np.isnan(c) else float(c) for c in cosines]
     order = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0]
     return [Candidate(ordered[i], words[i], known[i], shares[i], float(scores[i])) for i in order]
@@ -137,15 +134,15 @@ def rank(
 class _Neighbourhood:
     """What lies near a query by meaning; nothing where there is no embedder or nothing is embedded."""
 
-    def __init__(self, db: Database, query: Query, embedder: TextEmbedder | None, index: VectorIndex | None) -> None:
+    def __init__(self, db: Database, query: Query, meaning: Meaning | None) -> None:
         self._db = db
         self._index: VectorIndex | None = None
-        if embedder is None or index is None:
+        if meaning is None:
             return
-        index.refresh(db)
-        if len(index) > 0:
-            self._index = index
-            self._vector = embedder.embed([query.text], "query")[0]
+        meaning.index.refresh(db)
+        if len(meaning.index) > 0:
+            self._index = meaning.index
+            self._vector = meaning.embedder.embed([query.text], "query")[0]
 
     def places(self, limit: int) -> list[Place]:
         if self._index is None:

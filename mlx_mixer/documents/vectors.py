@@ -6,6 +6,7 @@ of every candidate of the other leg, and leaves no second file that a crash coul
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -31,6 +32,14 @@ class TextEmbedder(Protocol):
     def fingerprint(self) -> str: ...
 
     def embed(self, texts: Sequence[str], kind: Kind = "document") -> Floats: ...
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """An embedder and the vectors it made: two things that must never be mixed up with another's."""
+
+    embedder: TextEmbedder
+    index: "VectorIndex"
 
 
 def to_blob(vectors: Floats) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _WORD = re.compile(r"[^\W_]+")
+_INNER_CAPITAL = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z0-9]+[a-z]")
 _CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 # They say nothing about a document. Kept short: "not", "all" or "before" can be the point of a question.
@@ -43,6 +44,8 @@ def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
 
 def identifier_words(text: str) -> str:
     """Return the distinct parts of the camelCase words in a text, for the index."""
+    if not _INNER_CAPITAL.search(text):
+        return ""
     words = set(_WORD.findall(text))
     return " ".join(sorted({piece.lower() for word in words for piece in _camel_pieces(word)}))
 

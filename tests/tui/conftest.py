@@ -78,5 +78,5 @@ def make_app(paths: Paths, engine: ScriptedEngine) -> Iterator[AppFactory]:
 
     yield make
     # Every one is stopped, whether or not an earlier one ended in time.
-    ended = [app.stop_work() for app in apps]
+    ended = [app.stop_work(60) for app in apps]
     assert all(ended)

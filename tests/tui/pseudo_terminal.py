@@ -133,7 +133,7 @@ class PseudoTerminal:
             self.output += text
             self.screen.feed(text)
 
-    def wait_for(self, wanted: str | Callable[[str], object], *, seconds: float = 20) -> float:
+    def wait_for(self, wanted: str | Callable[[str], object], *, seconds: float = 60) -> float:
         """Read until the screen holds a text, or a predicate of it is true; return how long that took."""
         is_there = (lambda text: wanted in text) if isinstance(wanted, str) else wanted
         began = time.monotonic()
@@ -143,7 +143,7 @@ class PseudoTerminal:
             self.read(0.1)
         return time.monotonic() - began
 
-    def wait_for_exit(self, *, seconds: float = 10) -> tuple[int, float]:
+    def wait_for_exit(self, *, seconds: float = 30) -> tuple[int, float]:
         """Read until the program has ended; return its exit code and how long that took."""
         began = time.monotonic()
         while self.process.poll() is None:
@@ -167,6 +167,16 @@ class PseudoTerminal:
             if descriptor >= 0:
                 os.close(descriptor)
         self._slave = self._master = -1
+
+    @property
+    def stray_controls(self) -> list[str]:
+        """Control characters outside the sequences an application needs, and sequences that reach beyond the screen."""
+        sequences = [match.group() for match in _SEQUENCE.finditer(self.output)]
+        # Textual itself sets the shape of the mouse pointer (OSC 22).
+        own = "\x1b]22;default\x07"
+        reaching = [sequence for sequence in sequences if sequence.startswith(("\x1b]", "\x1bP")) and sequence != own]
+        rest = _SEQUENCE.sub("", self.output)
+        return reaching + [c for c in rest if unicodedata.category(c) == "Cc" and c not in "\r\n\b\t"]
 
     @property
     def is_restored(self) -> bool:

@@ -16,6 +16,8 @@ from tui.engine import COALESCE_SECONDS, EngineBusyError, EngineEmbedder, MlxEng
 from tui.events import EngineEvent, ModelFailed, ModelLoading, ModelReady, TextWritten, WritingFinished
 from tui.jobs import JobThread
 
+# Its vocabulary lacks the token that ends a text, so that it writes until it is stopped.
+NEVER_ENDS = {"vocab_size": 256, "eos_token_id": None}
 ENDLESS = SamplingSettings(max_tokens=100_000, seed=1)
 
 
@@ -31,7 +33,7 @@ class Reports:
         self._queue.put(event)
 
     def next(self) -> EngineEvent:
-        return self._queue.get(timeout=30)
+        return self._queue.get(timeout=120)
 
     def until(self, kind: type) -> list[EngineEvent]:
         events = [self.next()]
@@ -42,7 +44,7 @@ class Reports:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model_folder(tmp_path_factory.mktemp("models") / "tiny")
+    return tiny_model_folder(tmp_path_factory.mktemp("models") / "tiny", **NEVER_ENDS)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def engine(reports: Reports) -> Iterator[MlxEngine]:
     engine = MlxEngine()
     engine.start(reports)
     yield engine
-    assert engine.stop(10)
+    assert engine.stop(60)
 
 
 def test_a_model_is_loaded_and_writes_on_one_thread_of_its_own(
@@ -68,7 +70,7 @@ def test_a_model_is_loaded_and_writes_on_one_thread_of_its_own(
     *texts, end = reports.until(WritingFinished)
     assert isinstance(end, WritingFinished)
     assert end.run == 1
-    assert end.reason in ("length", "stop")
+    assert end.reason == "length"
     assert end.progress.prompt_tokens == 3
     assert end.progress.context_length == 24
     assert any(event.text for event in texts if isinstance(event, TextWritten))
@@ -99,7 +101,7 @@ def test_cancelling_ends_a_run_at_once_and_the_engine_goes_on(
     end = reports.until(WritingFinished)[-1]
     assert isinstance(end, WritingFinished)
     assert end.reason == "cancelled"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10, "the run would go on for minutes"
     engine.write(2, "abc", SamplingSettings(max_tokens=2))
     assert reports.until(WritingFinished)[-1].run == 2  # type: ignore[union-attr]  # the last one is a WritingFinished
 
@@ -153,8 +155,8 @@ def test_stopping_in_the_middle_of_writing_takes_one_token(reports: Reports, fol
     engine.write(1, "abc", ENDLESS)
     reports.until(TextWritten)
     began = time.monotonic()
-    assert engine.stop(5)
-    assert time.monotonic() - began < 1
+    assert engine.stop(30)
+    assert time.monotonic() - began < 10, "the run would go on for minutes"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ def jobs() -> Iterator[JobThread]:
     thread = JobThread("test")
     thread.start()
     yield thread
-    assert thread.stop(5)
+    assert thread.stop(30)
 
 
 def test_the_most_urgent_job_runs_first(jobs: JobThread) -> None:
@@ -21,20 +21,20 @@ def test_the_most_urgent_job_runs_first(jobs: JobThread) -> None:
     jobs.submit(lambda: order.append("soon"), urgency=1)
     jobs.submit(lambda: order.append("soon after"), urgency=1)
     gate.set()
-    late.result(5)
+    late.result(30)
     assert order == ["soon", "soon after", "late"]
 
 
 def test_all_jobs_run_on_one_thread_that_is_not_the_callers(jobs: JobThread) -> None:
-    threads = {jobs.submit(threading.get_ident).result(5) for _ in range(5)}
+    threads = {jobs.submit(threading.get_ident).result(30) for _ in range(5)}
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
 
 
 def test_an_exception_reaches_the_one_who_asked_and_the_thread_lives_on(jobs: JobThread) -> None:
     with pytest.raises(ZeroDivisionError):
-        jobs.submit(lambda: 1 // 0).result(5)
-    assert jobs.submit(lambda: "alive").result(5) == "alive"
+        jobs.submit(lambda: 1 // 0).result(30)
+    assert jobs.submit(lambda: "alive").result(30) == "alive"
 
 
 def test_a_long_job_lets_urgent_ones_through_between_its_steps(jobs: JobThread) -> None:
@@ -50,8 +50,8 @@ def test_a_long_job_lets_urgent_ones_through_between_its_steps(jobs: JobThread) 
     patient = jobs.submit(lambda: order.append("patient"), urgency=1)
     jobs.submit(lambda: order.append("urgent"), urgency=0)
     gate.set()
-    long.result(5)
-    patient.result(5)
+    long.result(30)
+    patient.result(30)
     assert order in (["step 1", "urgent", "step 2", "patient"], ["urgent", "step 1", "step 2", "patient"])
 
 
@@ -64,11 +64,11 @@ def test_stopping_cancels_what_waits_and_tells_when_a_job_does_not_end() -> None
         gate.wait()
 
     jobs.submit(stubborn)
-    running.wait(5)
+    running.wait(30)
     waiting = jobs.submit(lambda: "never")
     assert not jobs.stop(0.05)
     gate.set()
-    assert jobs.stop(5)
+    assert jobs.stop(30)
     assert waiting.cancelled()
 
 

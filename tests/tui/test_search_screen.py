@@ -11,8 +11,10 @@ from mlx_mixer.documents.vectors import Floats
 from tests.tui.conftest import AppFactory
 from tests.tui.helpers import screen_text, started, type_text, wait_for_text, wait_until
 from tests.tui.scripted_engine import ScriptedEngine
+from tui.app import MixerApp
 from tui.engine import EngineBusyError
 from tui.events import EmbedderFailed, EmbedderReady
+from tui.widgets.hit_list import HitList
 
 
 @pytest.fixture
@@ -66,6 +68,26 @@ async def test_the_preview_follows_the_cursor_and_marks_the_words(pilot: Pilot[i
     preview = pilot.app.screen.query_one("#preview-text").render()
     marked = [str(preview)[span.start : span.end] for span in preview.spans]  # type: ignore[union-attr]
     assert [word.lower() for word in marked] == ["morning"]
+
+
+async def test_the_cursor_follows_the_best_hit_while_typing_and_stays_when_the_library_grows(
+    pilot: Pilot[int], notes: Path
+) -> None:
+    (notes / "cooking.md").write_text("# Stock\n\nwater, salt and morning\n")
+    (notes / "garden.md").write_text("# Beds\n\nwater water water water\n")
+    await add(pilot, notes)
+    hits = pilot.app.screen.query_one(HitList)
+    await search(pilot, "water")
+    await wait_until(pilot, lambda: hits.current is not None and hits.current.path.endswith("garden.md"))
+    await type_text(pilot, " morning salt")
+    await wait_until(pilot, lambda: hits.current is not None and hits.current.path.endswith("cooking.md"))
+    await pilot.press("down")
+    assert isinstance(pilot.app, MixerApp)
+    (notes / "third.md").write_text("# Third\n\nwater morning salt\n")
+    pilot.app._librarian.add(notes)
+    await wait_for_text(pilot, "3 passages")
+    assert hits.current is not None
+    assert hits.current.path.endswith("garden.md")
 
 
 async def test_no_hit_says_what_to_do(pilot: Pilot[int], notes: Path) -> None:
@@ -144,6 +166,9 @@ async def test_a_busy_engine_leaves_search_with_words(pilot: Pilot[int], engine:
     embedder.is_busy = True
     await search(pilot, "onions")
     await wait_for_text(pilot, "cooking.md:10")
+    assert "meaning 1.00" not in screen_text(pilot.app)
+    embedder.is_busy = False
+    await wait_for_text(pilot, "meaning 1.00")
 
 
 async def test_without_an_embedder_the_status_says_that_meaning_is_off(

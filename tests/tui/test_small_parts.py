@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual.app import App, ComposeResult
 
 from mlx_mixer.errors import UsageError
 from mlx_mixer.safe_text import safe_text
@@ -24,6 +25,7 @@ from tui.reducer import apply_event
 from tui.screens.path_dialog import complete_path
 from tui.session import Session
 from tui.settings_fields import FIELDS, changed, shown
+from tui.widgets.clean_input import MAX_CHARACTERS, CleanInput
 from tui.widgets.hit_list import around_first_mark, hit_content
 from tui.widgets.library_status import state_text
 from tui.widgets.meter import meter, share
@@ -178,3 +180,15 @@ def test_paths_are_completed_by_name_folders_end_in_a_slash_and_hidden_ones_wait
     assert complete_path(f"{tmp_path}/b\x1b", folders_only=False) is None
     assert complete_path("", folders_only=False) is None
     assert complete_path("/nowhere/at/all/x", folders_only=False) is None
+
+
+async def test_a_line_of_input_is_clean_and_not_endless_however_it_got_its_text() -> None:
+    class Host(App[None]):
+        def compose(self) -> ComposeResult:
+            yield CleanInput("a\x1b[1m\tb\u202e")
+
+    async with Host().run_test() as pilot:
+        entry = pilot.app.query_one(CleanInput)
+        assert entry.value == "a␛[1m b"
+        entry.value = "x" * (MAX_CHARACTERS + 5)
+        assert len(entry.value) == MAX_CHARACTERS

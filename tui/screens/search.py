@@ -106,8 +106,10 @@ class SearchScreen(Screen[None]):
             case SearchFinished(serial=serial):
                 if serial != self._serial:
                     return
+                # The same query again, because the library has grown, must not move the cursor.
+                is_same_query = self._last is not None and self._last.query == event.query
                 self._last = event
-                self.query_one(HitList).show(event.passages)
+                self.query_one(HitList).show(event.passages, keep_cursor=is_same_query)
                 self._redraw()
             case PassageOpened(chunk_id=chunk_id):
                 current = self.query_one(HitList).current
@@ -194,7 +196,6 @@ class SearchScreen(Screen[None]):
         self.query_one("#library-state", Plain).show(library_line(self._session))
         self.query_one("#library-note", Plain).show(plain_line(self._session.library_note, "$text-muted"))
         self.query_one(TopBar).show_note(self._found_text())
-        self.refresh_bindings()
 
     def _blank_text(self) -> str | None:
         if self._last is not None and self.query_one(QueryInput).value.strip():

@@ -51,6 +51,7 @@ class WriteScreen(Screen[None]):
         self._run = 0
         self._activity: Activity = "idle"
         self._progress = WritingProgress()
+        self._offers = (False, False)
 
     def compose(self) -> ComposeResult:
         yield TopBar("write", self._session.keys)
@@ -188,7 +189,7 @@ class WriteScreen(Screen[None]):
     @on(TextArea.Changed)
     def _text_changed(self) -> None:
         self.post_message(DraftChanged())
-        self.refresh_bindings()
+        self._refresh_offers()
 
     @on(SettingsPanel.Changed)
     def _settings_changed(self, message: SettingsPanel.Changed) -> None:
@@ -231,4 +232,11 @@ class WriteScreen(Screen[None]):
     def _redraw(self) -> None:
         self.query_one(WritingStatus).show(self._session, self._activity, self._progress)
         self.query_one(TopBar).show_note(model_name(self._session.model_path))
-        self.refresh_bindings()
+        self._refresh_offers()
+
+    def _refresh_offers(self) -> None:
+        # Rebuilding the footer costs more than drawing a key press: only when something in it changes.
+        offers = (self.is_writing, self.manuscript.has_continuation)
+        if offers != self._offers:
+            self._offers = offers
+            self.refresh_bindings()

@@ -43,9 +43,9 @@ class HitList(OptionList):
         index = self.highlighted
         return None if index is None or index >= len(self._passages) else self._passages[index]
 
-    def show(self, passages: Sequence[FoundPassage]) -> None:
-        """Replace the hits; the cursor stays on the passage it was on if that is still there."""
-        kept = self.current.chunk_id if self.current is not None else None
+    def show(self, passages: Sequence[FoundPassage], *, keep_cursor: bool = False) -> None:
+        """Replace the hits; the cursor goes to the best, or stays on its passage if that is wanted and still there."""
+        kept = self.current.chunk_id if keep_cursor and self.current is not None else None
         self._passages = tuple(passages)
         self._fill()
         indices = [index for index, passage in enumerate(self._passages) if passage.chunk_id == kept]
@@ -73,6 +73,7 @@ def hit_content(passage: FoundPassage, cells: int) -> Content:
     where, why = place(passage), plain_line(passage.why, "$text-muted italic")
     snippet = marked(*around_first_mark(passage.snippet, passage.marks, cells), MARK_STYLE)
     if cells >= WHY_BESIDE_CELLS:
+        why = why.truncate(cells * 9 // 20, ellipsis=True)
         room = cells - why.cell_length - 2
         first = where.truncate(room, ellipsis=True, pad=True) + Content("  ") + why
         return Content("\n").join([first, snippet.truncate(cells, ellipsis=True)])

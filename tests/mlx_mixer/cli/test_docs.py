@@ -12,7 +12,7 @@ import pytest
 
 from mlx_mixer.documents.library import Library
 from mlx_mixer.paths import default_paths
-from tests.mlx_mixer.documents.helpers import write_tree
+from tests.mlx_mixer.documents.helpers import needs_any_name, write_tree
 
 TREE = {
     "guide.md": "# Guide\n\n## Cache\n\nThe cache is trimmed from its end.\n",
@@ -68,6 +68,7 @@ def test_text_for_people_cannot_act_on_the_terminal(docs: Path) -> None:
     assert f"{docs / 'esc.md'}:1  Escape\n    # Escape A ␛]0;title␇ sequence.\n    words: " in out
 
 
+@needs_any_name
 def test_a_name_that_is_not_utf8_does_not_break_any_output(tmp_path: Path) -> None:
     docs = write_tree(tmp_path / "docs", {"caf\udce9.txt": "needle"})
     run("docs", "add", str(docs), "--words-only")
@@ -76,6 +77,18 @@ def test_a_name_that_is_not_utf8_does_not_break_any_output(tmp_path: Path) -> No
     run("docs", "list")
     run_json("docs", "list")
     run_json("docs", "add")
+
+
+def test_the_bundled_model_finds_by_meaning_in_an_empty_home(docs: Path) -> None:
+    out, err = run("docs", "add", str(docs))
+    assert out == "3 added, 1 left out\n3 passages embedded, 0 known already\n"
+    assert "working with words only" not in err
+    assert run_json("docs", "status")["pending"] == 0
+    result = run_json("search", "trimmed from the end")
+    assert result["by_meaning"]
+    assert result["hits"][0]["path"] == str(docs / "guide.md")
+    assert " · meaning 0." in result["hits"][0]["why"]
+    assert run("docs", "add", str(docs))[0] == "3 unchanged, 1 left out\n"
 
 
 def test_without_its_model_search_goes_on_with_words_and_says_so(docs: Path, tmp_path: Path) -> None:

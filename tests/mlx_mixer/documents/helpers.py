@@ -1,16 +1,20 @@
 """Small trees of real files, and a real embedder that can be watched."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from mlx_mixer.embedding import Embedder, TextKind
 
 # Long past: files this old are settled, and are recognised by their time alone.
 OLD_NS = 1_700_000_000_000_000_000
+
+needs_any_name = pytest.mark.skipif(sys.platform == "darwin", reason="APFS refuses names that are not UTF-8")
 
 
 def write_tree(folder: Path, files: Mapping[str, str | bytes], *, mtime_ns: int = OLD_NS) -> Path:

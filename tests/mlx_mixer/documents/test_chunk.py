@@ -1,5 +1,7 @@
 """Chunks are the document, cut where a reader would cut it."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,6 +109,13 @@ def test_one_endless_line_is_cut_at_words() -> None:
 
 def test_a_megabyte_without_a_space_is_cut_all_the_same() -> None:
     check(ReadDocument("x" * 1_000_000), ChunkSizes())
+
+
+def test_the_longest_line_takes_time_in_proportion() -> None:
+    for text in ("x" * 5_000_000, "word and " * 600_000):
+        started = time.monotonic()
+        chunk_document(ReadDocument(text))
+        assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("target", [60, 200])

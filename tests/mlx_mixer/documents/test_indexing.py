@@ -15,7 +15,7 @@ from mlx_mixer.documents.lexical import search_words
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import parse_query
 from mlx_mixer.errors import LibraryError
-from tests.mlx_mixer.documents.helpers import OLD_NS, write_tree
+from tests.mlx_mixer.documents.helpers import OLD_NS, needs_any_name, write_tree
 
 TREE = {
     "guide.md": "# Guide\n\nHow to trim the cache.\n",
@@ -216,6 +216,7 @@ def test_removing_forgets_the_text_and_keeps_the_files(library: Library, tmp_pat
     assert (docs / "code/mixer.py").exists()
 
 
+@needs_any_name
 def test_hostile_names_are_stored_as_they_are(library: Library, tmp_path: Path) -> None:
     names = [b"[", b"\x1b[31mred.txt", b"caf\xe9.txt", "e\u0301.txt".encode(), b"new\nline.txt", b"'; DROP TABLE --"]
     docs = write_tree(tmp_path / "docs", {})

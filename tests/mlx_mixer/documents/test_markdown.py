@@ -1,5 +1,7 @@
 """Markdown falls into sections where a reader sees headings."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +74,13 @@ def test_front_matter_names_the_title_and_holds_no_heading() -> None:
 )
 def test_a_heading_is_shown_without_its_markup(line: str, heading: str) -> None:
     assert sections(line)[0][1] == (heading,)
+
+
+def test_a_line_made_to_be_slow_is_not() -> None:
+    for line in ("# " + " " * 300_000 + "x", "---\ntitle: " + "\t" * 300_000 + "x\n---", "[" * 300_000):
+        started = time.monotonic()
+        read_markdown(f"{line}\n===\n")
+        assert time.monotonic() - started < 2
 
 
 @given(st.lists(st.sampled_from(["# a", "## b", "text", "", "---", "===", "```", "~~~~", "    x", "- l", "title: q"])))

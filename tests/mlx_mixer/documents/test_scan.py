@@ -10,7 +10,7 @@ from mlx_mixer.documents.filebytes import UNSETTLED, content_hash, read_file
 from mlx_mixer.documents.rules import content_reason, file_reason, folder_reason
 from mlx_mixer.documents.scan import MAX_FILE_BYTES, Found, LeftOut, scan
 from mlx_mixer.documents.unreadable import UnreadableError
-from tests.mlx_mixer.documents.helpers import OLD_NS, write_tree
+from tests.mlx_mixer.documents.helpers import OLD_NS, needs_any_name, write_tree
 
 
 def found(root: Path) -> list[str]:
@@ -93,6 +93,7 @@ def test_a_tree_deeper_than_pythons_stack_is_walked(deep_tree: Path) -> None:
     assert list(left_out(deep_tree).values()) == ["nested too deeply"]
 
 
+@needs_any_name
 def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
     name = b"caf\xe9\xff.txt"
     write_tree(tmp_path, {os.fsdecode(name): "x"})

@@ -13,7 +13,7 @@ from mlx_mixer.documents.fusion import FusionWeights
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import parse_query
 from mlx_mixer.documents.search import rank
-from mlx_mixer.documents.vectors import VectorIndex
+from mlx_mixer.documents.vectors import Meaning, VectorIndex
 from mlx_mixer.errors import LibraryError
 from tests.mlx_mixer.documents.helpers import WatchedEmbedder, write_tree
 
@@ -136,7 +136,7 @@ def test_every_candidate_is_scored_by_both_legs(filled: Library, embedder: Watch
     db = filled._connections.get()
     index = VectorIndex(embedder.fingerprint, embedder.dims)
     weights = FusionWeights(meaning=0.5, meaning_uncovered=0.5, name=0.0)
-    ranked = rank(db, parse_query("bread flour"), embedder=embedder, index=index, weights=weights, candidates=1)
+    ranked = rank(db, parse_query("bread flour"), meaning=Meaning(embedder, index), weights=weights, candidates=1)
     everything = index.search(embedder.embed(["bread flour"], "query")[0], 100)
     cosines = {(content, seq): cosine for content, seq, cosine in everything}
     assert 1 <= len(ranked) <= 2
@@ -165,8 +165,9 @@ def test_deleted_documents_take_no_place_among_the_nearest(
     (tmp_path / "docs" / everything[0]).unlink()
     filled.refresh()
     index = VectorIndex(embedder.fingerprint, embedder.dims)
-    options = {"embedder": embedder, "index": index, "weights": FusionWeights(), "candidates": 1}
-    (nearest,) = rank(filled._connections.get(), parse_query("zeppelin"), **options)
+    meaning = Meaning(embedder, index)
+    db = filled._connections.get()
+    (nearest,) = rank(db, parse_query("zeppelin"), meaning=meaning, weights=FusionWeights(), candidates=1)
     remaining = names(filled, "zeppelin")
     assert remaining[0] == everything[1]
     assert nearest.cosine is not None

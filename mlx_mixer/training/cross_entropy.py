@@ -1,0 +1,81 @@
+"""Cross-entropy of an output head, without ever holding all its logits.
+
+With 8,192 token ids the logits of one batch are 130 MB and each pass over them costs more than the matrix product that
+made them. Rows are taken in chunks that stay in cache, and the gradients are formed while a chunk's logits are at hand,
+as in https://arxiv.org/abs/2411.09009 (Cut Your Losses in Large-Vocabulary Language Models).
+"""
+
+from typing import cast
+
+import mlx.core as mx
+
+from mlx_mixer.kernels.gelu import exp_of_negative
+from mlx_mixer.models.language import IGNORED_LABEL
+
+# 8 MB of logits at 8,192 token ids.
+CHUNK_ROWS = 256
+
+
+def head_cross_entropy(hidden: mx.array, head: mx.array, targets: mx.array) -> mx.array:
+    r"""Mean over the counted rows of :math:`\log \sum_v \exp(h_i \cdot u_v) - h_i \cdot u_{y_i}`.
+
+    Args:
+        hidden: ``(N, D)`` float32 states.
+        head: ``(V, D)`` float32 head.
+        targets: ``(N,)`` integer ids; -100 where a row is not counted.
+
+    Returns:
+        A float32 scalar in nats; 0 if no row counts.
+    """
+    outputs = _with_gradients(hidden, head, targets)
+    assert isinstance(outputs, tuple), "a custom function is only declared to return any object"
+    return cast("mx.array", outputs[0])
+
+
+@mx.custom_function
+def _with_gradients(hidden: mx.array, head: mx.array, targets: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+    """The loss with its gradients by `hidden` and `head`."""
+    counted = (targets != IGNORED_LABEL).astype(mx.float32)
+    safe_targets = mx.maximum(targets, 0)
+    scale = 1 / mx.maximum(counted.sum(), 1)
+    total = mx.array(0.0)
+    hidden_gradients = []
+    head_gradient = mx.zeros_like(head)
+    for start in range(0, hidden.shape[0], CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        weights = counted[rows, None] * scale
+        loss, by_logits = _chunk(hidden[rows] @ head.T, safe_targets[rows, None], weights)
+        total = total + loss
+        hidden_gradients.append(by_logits @ head - weights * head[safe_targets[rows]])
+        head_gradient = head_gradient + by_logits.T @ hidden[rows]
+    # The target's part of the gradient: one row per position, added where its id says.
+    by_target = mx.zeros_like(head).at[safe_targets].add(hidden * (counted * scale)[:, None])
+    return total, mx.concatenate(hidden_gradients), head_gradient - by_target
+
+
+@_with_gradients.vjp
+def _with_gradients_vjp(
+    _: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
+) -> tuple[mx.array, mx.array, mx.array | None]:
+    by_loss = cotangents[0]
+    return by_loss * outputs[1], by_loss * outputs[2], mx.zeros((outputs[1].shape[0],))
+
+
+def _chunk(logits: mx.array, targets: mx.array, weights: mx.array) -> tuple[mx.array, mx.array]:
+    """Weighted sum of the losses of some rows, and softmax times weight."""
+    peak = logits.max(axis=1, keepdims=True)
+    shifted = _exp(logits, peak)
+    total = shifted.sum(axis=1, keepdims=True)
+    losses = mx.log(total) + peak - mx.take_along_axis(logits, targets, axis=1)
+    return (losses * weights).sum(), shifted * (weights / total)
+
+
+def _exp(logits: mx.array, peak: mx.array) -> mx.array:
+    if mx.default_device() == mx.cpu:
+        return _compiled_exp(logits, peak)
+    return mx.exp(logits - peak)
+
+
+@mx.compile
+def _compiled_exp(logits: mx.array, peak: mx.array) -> mx.array:
+    return exp_of_negative(logits - peak)

@@ -1,0 +1,54 @@
+"""The next-token objective."""
+
+from collections.abc import Callable
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+
+from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.training.cross_entropy import head_cross_entropy
+from mlx_mixer.training.loop import Batch
+from mlx_mixer.training.windows import Windows, batch_order, gather
+
+
+def language_batches(windows: Windows, tokens_per_batch: int, seed: int) -> Callable[[int], tuple[Batch, int]]:
+    """Batches of ids and labels by step; after one pass over the windows they are divided anew.
+
+    Args:
+        windows: What to train on.
+        tokens_per_batch: Positions of a batch, at most.
+        seed: Decides the order.
+
+    Returns:
+        A function of the step (from 0) to ``(ids, labels)``, both ``(B, L)``, and the number of real tokens.
+    """
+    epoch_length = len(batch_order(windows, tokens_per_batch, seed))
+    orders: dict[int, list[npt.NDArray[np.int64]]] = {}
+
+    def batch_at(step: int) -> tuple[Batch, int]:
+        epoch, index = divmod(step, epoch_length)
+        if epoch not in orders:
+            orders.clear()
+            orders[epoch] = batch_order(windows, tokens_per_batch, seed + epoch)
+        # The number of batches can differ by a few between epochs.
+        ids, labels = gather(windows, orders[epoch][index % len(orders[epoch])])
+        return (mx.array(ids), mx.array(labels)), int((labels >= 0).sum())
+
+    return batch_at
+
+
+def language_loss(model: LanguageMixer, ids: mx.array, labels: mx.array) -> mx.array:
+    """`mlx_mixer.models.language.next_token_loss`, computed so that logits are never held whole.
+
+    Args:
+        model: The model.
+        ids: ``(B, L)`` token ids.
+        labels: ``(B, L)`` targets, -100 where none is counted.
+
+    Returns:
+        A float32 scalar in nats.
+    """
+    hidden = model.hidden_states(ids)[:, :-1]
+    head = model.embed_tokens.weight if model.config.tie_word_embeddings else model.lm_head.weight
+    return head_cross_entropy(hidden.reshape(-1, hidden.shape[-1]), head, labels[:, 1:].reshape(-1))

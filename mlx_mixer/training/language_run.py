@@ -1,0 +1,140 @@
+"""`train language` from files to a model folder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from mlx_mixer.checkpoint import load_model
+from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.errors import MixerError, UsageError
+from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.training.data import read_texts
+from mlx_mixer.training.language import language_batches, language_loss
+from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
+from mlx_mixer.training.memory import keep_freed_memory
+from mlx_mixer.training.model_folder import write_model
+from mlx_mixer.training.run_folder import RunFolder
+from mlx_mixer.training.start import fresh_model
+from mlx_mixer.training.token_vectors import cooccurrence_vectors
+from mlx_mixer.training.tokenizer import EOS_ID, load_encoder, vocabulary_size
+from mlx_mixer.training.windows import cut_windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSizes:
+    """Sizes of a fresh model; see `mlx_mixer.config.LanguageMixerConfig`."""
+
+    hidden_size: int = 256
+    num_layers: int = 4
+    context_length: int = 256
+    intermediate_size: int = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageRun:
+    """Everything that decides a language run.
+
+    Attributes:
+        data: Files and folders of text.
+        out: Model folder to make.
+        init: Model folder to start from; a fresh model if unset.
+        tokenizer: Folder of the tokenizer of a fresh model.
+        sizes: Sizes of a fresh model.
+        tokens_per_batch: Positions of a batch.
+        keep_embeddings: Leave token vectors and pooling as they are, so that a model that finds goes on finding.
+        half: Write weights in float16.
+        loop: The loop's dials.
+    """
+
+    data: Sequence[Path]
+    out: Path
+    init: Path | None = None
+    tokenizer: Path | None = None
+    sizes: ModelSizes = field(default_factory=ModelSizes)
+    tokens_per_batch: int = 4096
+    keep_embeddings: bool = False
+    half: bool = False
+    loop: LoopSettings
+
+    def __post_init__(self) -> None:
+        if (self.init is None) == (self.tokenizer is None):
+            raise UsageError("give --tokenizer FOLDER for a fresh model or --init MODEL to go on with one, not both")
+        if self.tokens_per_batch < 2:
+            raise UsageError(f"tokens_per_batch is {self.tokens_per_batch}; it must be at least 2")
+
+
+def train_language(
+    run: LanguageRun, *, resume: bool, report: Callable[[StepReport], None], narrate: Callable[[str], None]
+) -> TrainingSummary:
+    """Train a language model and write its folder.
+
+    Args:
+        run: What to do.
+        resume: Go on with an unfinished run of the same settings.
+        report: Told after every step.
+        narrate: Told what is being prepared.
+
+    Raises:
+        MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
+    """
+    keep_freed_memory()
+    mx.random.seed(run.loop.seed)
+    texts = read_texts(run.data)
+    source = run.init or run.tokenizer
+    assert source is not None
+    encode = load_encoder(source)
+    folder = RunFolder(run.out)
+    folder.open(_decisive(run, texts), resume=resume)
+    tokenised = encode(texts)
+    model = load_model(run.init) if run.init else _fresh_model(run, tokenised, folder, narrate)
+    windows = cut_windows(tokenised, model.config.context_length, _eos_of(model.config))
+    narrate(f"{len(texts):,} texts, {windows.num_tokens:,} tokens in {len(windows.ids):,} windows")
+    if not windows.ids:
+        raise MixerError("there is no token to predict; give longer texts")
+    if run.keep_embeddings:
+        model.freeze(keys=["token_weight", "layer_gate"])
+        model.embed_tokens.freeze()
+    batches = language_batches(windows, run.tokens_per_batch, run.loop.seed)
+    summary = train(model, language_loss, batches, run.loop, folder, report=report)
+    write_model(folder, model, source, half=run.half)
+    return summary
+
+
+def _fresh_model(
+    run: LanguageRun, tokenised: list[list[int]], folder: RunFolder, narrate: Callable[[str], None]
+) -> LanguageMixer:
+    assert run.tokenizer is not None
+    vocab_size = vocabulary_size(run.tokenizer)
+    config = LanguageMixerConfig(
+        vocab_size=vocab_size, pooling="token_weighted", eos_token_id=EOS_ID, **asdict(run.sizes)
+    )
+    if folder.has_checkpoint:
+        return LanguageMixer(config)
+    if min(len(tokenised), vocab_size) < config.hidden_size:
+        narrate(f"{len(tokenised)} texts are too few for token vectors from co-occurrence; they start random")
+        return fresh_model(config, None)
+    narrate("computing token vectors from co-occurrence")
+    return fresh_model(config, cooccurrence_vectors(tokenised, vocab_size, config.hidden_size, run.loop.seed))
+
+
+def _eos_of(config: LanguageMixerConfig) -> int:
+    if config.eos_token_id is None:
+        raise MixerError("the model's config.json has no eos_token_id; training needs one to end texts with")
+    return config.eos_token_id
+
+
+def _decisive(run: LanguageRun, texts: Sequence[str]) -> dict[str, Any]:
+    """What must not change when a run is resumed."""
+    return {
+        "kind": "language",
+        "init": str(run.init) if run.init else None,
+        "sizes": asdict(run.sizes),
+        "tokens_per_batch": run.tokens_per_batch,
+        "keep_embeddings": run.keep_embeddings,
+        "texts": len(texts),
+        "characters": sum(map(len, texts)),
+        **asdict(run.loop),
+    }

@@ -1,0 +1,54 @@
+"""How a fresh model starts: as a bag of words that its blocks add nothing to yet."""
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+
+from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.training.token_vectors import TokenVectors
+
+# Mean length of a token vector: large against what the blocks add at first, small enough for the optimiser to turn it.
+VECTOR_LENGTH = 4.0
+# Weight of the rarest token in the pooled mean, and the least weight of any, as a share of it.
+_LARGEST_WEIGHT, _SMALLEST_SHARE = 3.0, 0.005
+# What a block's two halves end in, by kind of token mixing.
+_LAST_MAPS = {"flat": "weight", "projected": "out_proj", "headed": "out_proj", "expanded": "outer_weight"}
+
+
+def fresh_model(config: LanguageMixerConfig, tokens: TokenVectors | None) -> LanguageMixer:
+    """A model whose every block adds nothing, with the given token vectors.
+
+    Args:
+        config: The model.
+        tokens: Vectors and document frequencies; random vectors if omitted.
+    """
+    model = LanguageMixer(config)
+    start_as_identity(model)
+    if tokens is not None:
+        model.embed_tokens.weight = mx.array(VECTOR_LENGTH * tokens.vectors)
+        if config.pooling == "token_weighted":
+            model.pooling.token_weight = token_weights_from_idf(tokens)
+    return model
+
+
+def start_as_identity(model: LanguageMixer) -> None:
+    """Set the last map of each half of each block to zero; what comes before keeps its random values.
+
+    Those give the zeros a gradient, so nothing is stuck.
+    """
+    mixing_end = _LAST_MAPS[model.config.token_mixing]
+    ends = (f".token_mixing.{mixing_end}", f".token_mixing.{mixing_end}.weight", ".channel_mixing.down.weight")
+    biases = (f".token_mixing.{mixing_end}.bias", ".channel_mixing.down.bias")
+    zeros = [
+        (name, mx.zeros_like(value))
+        for name, value in dict(tree_flatten(model.parameters())).items()
+        if name.startswith("layers.") and name.endswith(ends + biases)
+    ]
+    model.update(tree_unflatten(zeros))
+
+
+def token_weights_from_idf(tokens: TokenVectors) -> mx.array:
+    """Values of `pooling.token_weight` whose softplus is proportional to the inverse document frequency."""
+    share = np.maximum(tokens.idf / max(float(tokens.idf.max()), 1e-9), _SMALLEST_SHARE)
+    return mx.array(np.log(np.expm1(_LARGEST_WEIGHT * share)).astype(np.float32))

@@ -1,0 +1,42 @@
+"""A tokenizer and data for training runs that take a second."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from mlx_mixer.training.language_run import LanguageRun, ModelSizes
+from mlx_mixer.training.loop import LoopSettings
+from mlx_mixer.training.tokenizer import train_tokenizer
+
+WORDS = ("package", "file", "list", "sort", "print", "kernel", "module", "network", "server", "music", "game", "text")
+
+
+def write_data(folder: Path, count: int = 120) -> Path:
+    """Pairs about random words, and the tokenizer of their passages in `folder/tokenizer`."""
+    rng = random.Random(0)
+    records = []
+    for number in range(count):
+        topic = rng.sample(WORDS, 3)
+        passage = f"This {topic[0]} helps with a {topic[1]} and more. Every {topic[0]} can {topic[2]} number {number}."
+        records.append({"passage": passage, "query_hard": f"{topic[0]} for a {topic[1]}"})
+    folder.mkdir(exist_ok=True)
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "tokenizer.model").write_bytes(
+        train_tokenizer([str(record["passage"]) for record in records], 320)
+    )
+    return folder
+
+
+def language_run(data: Path, out: Path, **loop: float) -> LanguageRun:
+    """A run of a model with 16 features and one block."""
+    settings: dict[str, Any] = {"steps": 30, "warmup_steps": 5, "checkpoint_every": 7, "learning_rate": 3e-3}
+    return LanguageRun(
+        data=[data / "pairs.jsonl"],
+        out=out,
+        tokenizer=data / "tokenizer",
+        sizes=ModelSizes(hidden_size=16, num_layers=1, context_length=24, intermediate_size=16),
+        tokens_per_batch=256,
+        loop=LoopSettings(**{**settings, **loop}),
+    )

@@ -1,0 +1,217 @@
+"""Whole runs: they learn, they survive a kill, they end in a model folder or in one clear line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from mlx_mixer.checkpoint import load_config, load_model
+from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
+from mlx_mixer.training.language_run import LanguageRun, train_language
+from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
+from mlx_mixer.training.pair_batches import PairSettings
+from mlx_mixer.training.retrieval_run import RetrievalRun, _validation, train_retrieval
+from mlx_mixer.training.tokenizer import load_encoder
+from tests.mlx_mixer.training.runs import language_run, write_data
+
+# As many steps as outlast the moment between seeing the log grow and killing the process.
+KILLED_STEPS = 500
+
+CHILD = """
+import sys
+from pathlib import Path
+from mlx_mixer.training.language_run import train_language
+from tests.mlx_mixer.training.runs import language_run
+run = language_run(Path(sys.argv[1]), Path(sys.argv[2]), steps=int(sys.argv[3]), checkpoint_every=50)
+train_language(run, resume=False, report=lambda report: None, narrate=lambda line: None)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _uncompiled() -> Iterator[None]:
+    """Compiling its kernels takes longer than a run; the test below that says so compiles."""
+    mx.disable_compile()
+    yield
+    mx.enable_compile()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("training") / "data")
+
+
+def run_language(run: LanguageRun, *, resume: bool = False) -> tuple[TrainingSummary, list[StepReport]]:
+    reports: list[StepReport] = []
+    summary = train_language(run, resume=resume, report=reports.append, narrate=ignore)
+    return summary, reports
+
+
+def ignore(_: object) -> None:
+    """Told something that does not matter here."""
+
+
+def logged_losses(folder: Path) -> list[float]:
+    lines = (folder / "training_log.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+def weights_of(folder: Path) -> dict[str, Any]:
+    return dict(mx.load(str(folder / "model.safetensors")))
+
+
+def test_a_language_run_learns_and_leaves_a_model(data: Path, tmp_path: Path) -> None:
+    summary, reports = run_language(language_run(data, tmp_path / "out", steps=60))
+    assert [report.step for report in reports] == list(range(1, 61))
+    assert np.mean(logged_losses(tmp_path / "out")[-5:]) < reports[0].loss - 1
+    assert summary.steps == 60
+    assert load_model(tmp_path / "out")(mx.array([[5, 6]])).shape == (1, 2, 320)
+    assert (tmp_path / "out" / "tokenizer.model").exists()
+    assert not (tmp_path / "out" / "training").exists()
+
+
+def test_compiled_steps_take_the_same_course(data: Path, tmp_path: Path) -> None:
+    _, plain = run_language(language_run(data, tmp_path / "plain", steps=3))
+    mx.enable_compile()
+    _, compiled = run_language(language_run(data, tmp_path / "compiled", steps=3))
+    np.testing.assert_allclose([step.loss for step in compiled], [step.loss for step in plain], rtol=1e-4)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(data: Path, tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    root = Path(__file__).parents[3]
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(data), str(killed), str(KILLED_STEPS)],
+        env={**os.environ, "PYTHONPATH": str(root), "MLX_DISABLE_COMPILE": "1"},
+    )
+    log = killed / "training_log.jsonl"
+    while child.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 70):
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert not (killed / "config.json").exists()
+
+    loop = {"steps": KILLED_STEPS, "checkpoint_every": 50}
+    resumed, reports = run_language(language_run(data, killed, **loop), resume=True)
+    uninterrupted, _ = run_language(language_run(data, whole, **loop))
+    assert reports[0].step % 50 == 1
+    np.testing.assert_allclose(logged_losses(killed), logged_losses(whole), rtol=1e-4)
+    assert resumed.steps == uninterrupted.steps == KILLED_STEPS
+    for name, array in weights_of(whole).items():
+        np.testing.assert_allclose(np.array(weights_of(killed)[name]), np.array(array), rtol=1e-3, atol=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_says_when(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(MixerError, match=r"the loss became \S+ at step \d+; train again with a learning rate below"):
+        run_language(language_run(data, tmp_path / "out", learning_rate=1e30, clip_norm=1e30, warmup_steps=0))
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_folders_and_settings_must_fit(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="holds no unfinished training run"):
+        run_language(language_run(data, out), resume=True)
+    run_language(language_run(data, out, steps=2))
+    with pytest.raises(UsageError, match="already exists; choose another folder"):
+        run_language(language_run(data, out))
+    with pytest.raises(UsageError, match="not both"):
+        LanguageRun(data=[data], out=out, loop=LoopSettings(steps=1))
+
+
+def test_resuming_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
+    def interrupt(report: StepReport) -> None:
+        if report.step == 3:
+            raise KeyboardInterrupt
+
+    run = language_run(data, tmp_path / "out", steps=6)
+    with pytest.raises(KeyboardInterrupt):
+        train_language(run, resume=False, report=interrupt, narrate=ignore)
+    with pytest.raises(UsageError, match="already exists; add --resume"):
+        run_language(run)
+    with pytest.raises(UsageError, match="was started with steps = 6, now it is 7"):
+        run_language(language_run(data, tmp_path / "out", steps=7), resume=True)
+    _, reports = run_language(run, resume=True)
+    assert [report.step for report in reports] == [4, 5, 6]
+
+
+def test_the_best_weights_are_kept(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    run = RetrievalRun(
+        pairs=[data / "pairs.jsonl"],
+        valid=[data / "pairs.jsonl"],
+        init=tmp_path / "lm",
+        out=tmp_path / "out",
+        drawing=PairSettings(batch_size=32),
+        # So large a rate ruins what the first validation has seen.
+        loop=LoopSettings(steps=8, learning_rate=50.0, warmup_steps=6, validate_every=1, patience=3),
+    )
+    summary = train_retrieval(run, resume=False, report=ignore, narrate=ignore)
+    found = load_model(tmp_path / "out")
+    assert summary.best_score is not None
+    assert summary.stopped_early
+    assert _validation(run, load_encoder(data / "tokenizer"), found)() == pytest.approx(summary.best_score)
+
+
+@pytest.mark.parametrize("through_blocks", [False, True])
+def test_a_retrieval_run_learns_and_keeps_writing(data: Path, tmp_path: Path, through_blocks: bool) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=10))
+    run = RetrievalRun(
+        pairs=[data / "pairs.jsonl"],
+        valid=[data / "pairs.jsonl"],
+        init=tmp_path / "lm",
+        out=tmp_path / "out",
+        through_blocks=through_blocks,
+        drawing=PairSettings(batch_size=32, span_share=0.3),
+        loop=LoopSettings(steps=40, learning_rate=2e-2, warmup_steps=5, validate_every=10),
+        half=True,
+    )
+    reports: list[StepReport] = []
+    summary = train_retrieval(run, resume=False, report=reports.append, narrate=ignore)
+    assert np.mean([report.loss for report in reports[-5:]]) < reports[0].loss
+    log = (tmp_path / "out" / "training_log.jsonl").read_text().splitlines()
+    scores = [json.loads(line).get("score", 0) for line in log]
+    assert summary.best_score == max(scores) > 0
+    before, after = weights_of(tmp_path / "lm"), weights_of(tmp_path / "out")
+    assert np.array_equal(np.array(before["lm_head.weight"]).astype(np.float16), np.array(after["lm_head.weight"]))
+    assert after["embed_tokens.weight"].dtype == mx.float16
+    assert load_config(tmp_path / "out").fold_case
+    gates = np.array(after["pooling.layer_gate"])
+    assert (gates[1] != 0) == through_blocks
+
+
+def test_healing_keeps_what_finding_depends_on(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=3))
+    fresh = language_run(data, tmp_path / "out", steps=5)
+    healing = LanguageRun(data=fresh.data, out=fresh.out, init=tmp_path / "lm", keep_embeddings=True, loop=fresh.loop)
+    run_language(healing)
+    before, after = weights_of(tmp_path / "lm"), weights_of(tmp_path / "out")
+    kept = {name for name in before if np.array_equal(np.array(before[name]), np.array(after[name]))}
+    assert kept == {"embed_tokens.weight", "pooling.token_weight", "pooling.layer_gate"}
+
+
+def test_only_token_weighted_models_learn_to_find(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    config = json.loads((tmp_path / "lm" / "config.json").read_text())
+    (tmp_path / "lm" / "config.json").write_text(json.dumps({**config, "pooling": "mean"}))
+    weights = {name: array for name, array in weights_of(tmp_path / "lm").items() if not name.startswith("pooling")}
+    mx.save_safetensors(str(tmp_path / "lm" / "model.safetensors"), weights)
+    run = RetrievalRun(
+        pairs=[data / "pairs.jsonl"], init=tmp_path / "lm", out=tmp_path / "out", loop=LoopSettings(steps=1)
+    )
+    with pytest.raises(UnsupportedModelError, match="pools by 'mean'"):
+        train_retrieval(run, resume=False, report=ignore, narrate=ignore)
+
+
+def test_one_pair_is_not_enough(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text('{"passage": "a text", "query": "a question"}\n')
+    run = RetrievalRun(pairs=[tmp_path / "one.jsonl"], init=data, out=tmp_path / "out", loop=LoopSettings(steps=1))
+    with pytest.raises(MixerError, match="at least one other"):
+        train_retrieval(run, resume=False, report=ignore, narrate=ignore)

@@ -1,0 +1,42 @@
+"""A fresh model is a bag of words, whatever its token mixing."""
+
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx import nn
+
+from mlx_mixer.training.language import language_loss
+from mlx_mixer.training.start import VECTOR_LENGTH, fresh_model
+from mlx_mixer.training.token_vectors import cooccurrence_vectors
+from tests.tiny import FORMS, tiny_config
+
+TEXTS = [[number % 64, (7 * number) % 64, (number * number) % 64] for number in range(200)]
+IDS = mx.array([[5, 9, 33, 60, 1]])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_blocks_add_nothing_at_first_but_learn(form: str) -> None:
+    changes: dict[str, Any] = FORMS[form]
+    model = fresh_model(tiny_config(**changes), None)
+    assert mx.array_equal(model.hidden_states(IDS), model.embed_tokens(IDS))
+    _, gradients = nn.value_and_grad(model, language_loss)(model, IDS, IDS)
+    for layer in gradients["layers"]:
+        moved = [mx.abs(value).max().item() for value in layer["token_mixing"].values() if isinstance(value, mx.array)]
+        moved += (
+            [mx.abs(layer["token_mixing"]["out_proj"]["bias"]).max().item()]
+            if "out_proj" in layer["token_mixing"]
+            else []
+        )
+        assert max(moved) > 0
+        assert mx.abs(layer["channel_mixing"]["down"]["weight"]).max().item() > 0
+
+
+def test_vectors_and_weights_come_from_cooccurrence() -> None:
+    found = cooccurrence_vectors(TEXTS, 64, 16)
+    model = fresh_model(tiny_config(pooling="token_weighted"), found)
+    np.testing.assert_allclose(np.array(model.embed_tokens.weight), VECTOR_LENGTH * found.vectors, rtol=1e-6)
+    weights = np.array(nn.softplus(model.pooling.token_weight))
+    seen = found.idf > 0.1
+    np.testing.assert_allclose(weights[seen] / weights.max(), found.idf[seen] / found.idf.max(), rtol=1e-3)

@@ -1,0 +1,71 @@
+"""The commands, one after the other, as the recipe of the default model calls them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+from click.testing import CliRunner
+
+from mlx_mixer.cli.train import train
+from mlx_mixer.errors import MixerError
+from tests.mlx_mixer.training.runs import write_data
+
+SIZES = ["--hidden-size", "16", "--layers", "1", "--context-length", "24", "--intermediate-size", "16"]
+
+
+@pytest.fixture(autouse=True)
+def _uncompiled() -> Iterator[None]:
+    mx.disable_compile()
+    yield
+    mx.enable_compile()
+
+
+def succeed(*arguments: str | Path) -> tuple[dict[str, object], str]:
+    result = CliRunner().invoke(train, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout), result.stderr
+
+
+def test_the_commands_lead_from_texts_to_figures(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    pairs = data / "pairs.jsonl"
+    made, _ = succeed("tokenizer", pairs, "--out", tmp_path / "tok", "--vocab-size", "320", "--json")
+    assert made["texts"] == 120
+    assert (tmp_path / "tok" / "tokenizer.json").is_file()
+
+    loop = ["--steps", "4", "--warmup-steps", "1", "--json"]
+    language, told = succeed(
+        "language", pairs, "--tokenizer", tmp_path / "tok", "--out", tmp_path / "lm", *SIZES, *loop
+    )
+    assert language["steps"] == 4
+    assert "step 4/4  loss " in told
+    assert " tokens/s " in told
+
+    found, _ = succeed(
+        *("retrieval", pairs, "--init", tmp_path / "lm", "--valid", pairs, "--out", tmp_path / "found"),
+        *("--batch-size", "16", "--half", *loop),
+    )
+    assert isinstance(found["best_score"], float)
+
+    healed, _ = succeed(
+        *("language", pairs, "--init", tmp_path / "found", "--keep-embeddings", "--out", tmp_path / "healed", *loop)
+    )
+    assert healed["out"] == str(tmp_path / "healed")
+
+    figures, _ = succeed("evaluate", tmp_path / "healed", pairs, "--queries", "50", "--json")
+    report = figures["pairs.jsonl"]
+    assert isinstance(report, dict)
+    assert report["perplexity"] > 1
+    assert [row["candidates"] for row in report["top1"]] == [32]
+    assert report["top1"][0]["queries"] >= 50
+
+
+def test_a_full_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "kept").write_text("mine")
+    (tmp_path / "a.txt").write_text("some text " * 50)
+    result = CliRunner().invoke(train, ["tokenizer", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, MixerError)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["kept"]
