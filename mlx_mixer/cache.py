@@ -136,7 +136,6 @@ class StepCache:
         bias = mx.slice(mixing.bias, self.position, axes=(1,), slice_size=(mixing.bias.shape[0], 1))
         return mixed + _by_head(bias, rows.shape[2])
 
-
     def add_mixed(self, mixing: RowMixing, x: mx.array, norm: tuple[mx.array, mx.array], eps: float) -> mx.array:
         """A whole sublayer of one product and one tap: `x` plus the mixed values of its layer norm, ``(B, 1, D)``."""
         return self._fused(0, mixing, x, norm=norm, eps=eps)

@@ -7,7 +7,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from mlx_mixer.checkpoint import load_model
+from mlx_mixer.checkpoint import load_language_model
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import MixerError, UsageError
 from mlx_mixer.models.language import LanguageMixer
@@ -89,7 +89,7 @@ def train_language(
     folder = RunFolder(run.out)
     folder.open(_decisive(run, texts), resume=resume)
     tokenised = encode(texts)
-    model = load_model(run.init) if run.init else _fresh_model(run, tokenised, folder, narrate)
+    model = load_language_model(run.init) if run.init else _fresh_model(run, tokenised, folder, narrate)
     windows = cut_windows(tokenised, model.config.context_length, _eos_of(model.config))
     narrate(f"{len(texts):,} texts, {windows.num_tokens:,} tokens in {len(windows.ids):,} windows")
     if not windows.ids:

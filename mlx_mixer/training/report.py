@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_mixer.checkpoint import load_model
+from mlx_mixer.checkpoint import load_language_model
 from mlx_mixer.embedding import load_embedder
 from mlx_mixer.errors import MixerError
 from mlx_mixer.training.bm25 import BM25Scorer
@@ -64,7 +64,7 @@ def _file_figures(model: Path, file: Path, queries: int, seed: int, narrate: Cal
 
 
 def _writing_figures(model: Path, passages: Sequence[str]) -> dict[str, Any]:
-    loaded = load_model(model)
+    loaded = load_language_model(model)
     eos = loaded.config.eos_token_id
     if eos is None:
         raise MixerError(f"{model} has no eos_token_id in its config.json; perplexity needs one")

@@ -8,7 +8,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from mlx_mixer.checkpoint import load_model
+from mlx_mixer.checkpoint import load_language_model
 from mlx_mixer.embedding import fold
 from mlx_mixer.errors import MixerError, UnsupportedModelError
 from mlx_mixer.models.language import LanguageMixer
@@ -102,7 +102,7 @@ def train_retrieval(
 
 
 def _trainable_model(run: RetrievalRun) -> LanguageMixer:
-    model = load_model(run.init)
+    model = load_language_model(run.init)
     if model.config.pooling != "token_weighted":
         raise UnsupportedModelError(
             f"{run.init} pools by {model.config.pooling!r}; retrieval is trained for 'token_weighted' pooling"
