@@ -41,6 +41,7 @@ def doctor(as_json: bool) -> None:
         "sqlite": _sqlite(),
         "blas": _blas(),
         "device": _device(),
+        **_kernels(),
         "default model": _default_model(),
         "library": str(default_paths().library),
         "terminal": f"{'yes' if sys.stdout.isatty() else 'no'}, {sys.stdout.encoding}",
@@ -48,8 +49,9 @@ def doctor(as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
+    width = max(map(len, facts)) + 2
     for name, value in facts.items():
-        print_foreign(f"{name:16}{value}")
+        print_foreign(f"{name:{width}}{value}")
 
 
 def _version(package: str) -> str:
@@ -77,6 +79,21 @@ def _device() -> str:
     except ImportError as error:
         return f"MLX cannot be loaded: {error}"
     return str(mx.default_device())
+
+
+def _kernels() -> dict[str, str]:
+    """One line per kernel and dtype: which form this machine's probe chose, and why."""
+    # After the device line, so that the rest of the report appears even where MLX cannot be loaded.
+    try:
+        from mlx_mixer.kernels.report import kernel_reports
+    except ImportError:
+        return {}
+    lines = {}
+    for report in kernel_reports():
+        error = "" if report.max_error is None else f", largest difference {report.max_error:.1e}"
+        speed = "" if report.speed_ratio is None else f", {report.speed_ratio:.2f}x the plain form's speed"
+        lines[f"{report.name} {report.dtype}"] = f"{report.chosen}: {report.reason}{error}{speed}"
+    return lines
 
 
 def _default_model() -> Any:

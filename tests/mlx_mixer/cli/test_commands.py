@@ -105,3 +105,5 @@ def test_doctor_reports_what_it_runs_on() -> None:
     assert result["python"] == ".".join(map(str, sys.version_info[:3]))
     assert "parameters" in result["default model"]
     assert result["mlx"] in run("doctor")
+    assert result["mix_step float32"].startswith(("metal:", "plain:"))
+    assert result["masked_matmul bfloat16"].startswith(("metal:", "plain:"))
