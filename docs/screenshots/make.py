@@ -22,7 +22,7 @@ from tui.librarian import Librarian
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SIZE = (100, 28)
+SIZE = (112, 28)
 BEGINNING = "The package manager keeps track of every file it installs. When a package is removed,"
 QUERY = "how is the cache trimmed"
 
@@ -53,7 +53,7 @@ async def take_pictures(app: MixerApp) -> None:
         await until(pilot, lambda: app.session.model_state == "ready")
         app.write_screen.manuscript.insert(BEGINNING)
         await pilot.press("tab")
-        await until(pilot, lambda: len(app.write_screen.text) > len(BEGINNING) + 350)
+        await until(pilot, lambda: len(app.write_screen.text) > len(BEGINNING) + 220)
         save(app, "write.svg")
         await pilot.press("escape")
 
