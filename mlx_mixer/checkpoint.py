@@ -59,7 +59,8 @@ def resolve_model(name: str | Path | None) -> Path:
         raise ModelNotFoundError(
             f"{name} holds no {CONFIG_NAME}; make a model of it: mlx-mixer convert {name} --out DIR"
         )
-    raise ModelNotFoundError(f"no model at {candidates[0]} or {candidates[1]}; see: mlx-mixer models list")
+    places = " or ".join(map(str, dict.fromkeys(candidates)))
+    raise ModelNotFoundError(f"no model at {places}; see: mlx-mixer models list")
 
 
 def load_config(path: str | Path) -> ModelConfig:

@@ -22,7 +22,7 @@ from tui.librarian import Librarian
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SIZE = (100, 28)
+SIZE = (112, 28)
 BEGINNING = "The package manager keeps track of every file it installs. When a package is removed,"
 QUERY = "how is the cache trimmed"
 
@@ -48,12 +48,12 @@ async def until(pilot: Pilot[int], is_true: Callable[[], object]) -> None:
 async def take_pictures(app: MixerApp) -> None:
     """Write, search, and save a picture of each."""
     app.animation_level = "none"
-    app.session.settings = SamplingSettings(seed=4, max_tokens=130)
+    app.session.settings = SamplingSettings(temperature=0.7, seed=1, max_tokens=130)
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: app.session.model_state == "ready")
         app.write_screen.manuscript.insert(BEGINNING)
         await pilot.press("tab")
-        await until(pilot, lambda: len(app.write_screen.text) > len(BEGINNING) + 350)
+        await until(pilot, lambda: len(app.write_screen.text) > len(BEGINNING) + 180)
         save(app, "write.svg")
         await pilot.press("escape")
 

@@ -11,7 +11,13 @@ from mlx_mixer.errors import UsageError
 @click.command()
 @click.argument("texts", nargs=-1)
 @click.option("-m", "--model", "model_name", help="Model folder or name; the bundled model if omitted.")
-@click.option("--kind", type=click.Choice(["document", "query"]), default="document", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(["document", "query"]),
+    default="document",
+    show_default=True,
+    help="What the texts are; the bundled model treats both alike.",
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON with the texts' vectors; otherwise one line of numbers each."
 )

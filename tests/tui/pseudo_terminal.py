@@ -8,6 +8,7 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 import unicodedata
@@ -22,6 +23,15 @@ _SEQUENCE = re.compile(
     r"|\x1b[()][A-Z0-9]"
     r"|\x1b[=>78cDEHMNOZ]"
 )
+
+
+# Makes the terminal the controlling one of the new session, then becomes the program. (A `preexec_fn` would do this in
+# the test's own process after a fork, which newer Pythons warn about.)
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 class DrawnScreen:
@@ -101,14 +111,13 @@ class PseudoTerminal:
         self.settings_before = termios.tcgetattr(slave)
         self._slave = slave
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-c", _TAKE_TERMINAL, *command],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env=dict(environ),
             cwd=folder,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
 
     def __enter__(self) -> Self:

@@ -68,7 +68,7 @@ class SearchScreen(Screen[None]):
     """Asks the application to search, and shows what comes back."""
 
     AUTO_FOCUS = "QueryInput"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  # declared so by Textual
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012  # declared so by Textual
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("docs.add", "add_folder", "Add folder", "Make a file or folder searchable."),

@@ -13,6 +13,7 @@ import pytest
 from mlx_mixer.documents.library import Library
 from mlx_mixer.paths import default_paths
 from tests.mlx_mixer.documents.helpers import needs_any_name, write_tree
+from tests.processes import start
 
 TREE = {
     "guide.md": "# Guide\n\n## Cache\n\nThe cache is trimmed from its end.\n",
@@ -114,7 +115,7 @@ def test_failures_end_with_exit_code_1(docs: Path) -> None:
 def test_ctrl_c_ends_with_130_and_keeps_what_was_done(tmp_path: Path) -> None:
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"needle {n} " * 40 for n in range(3000)})
     command = [sys.executable, "-m", "mlx_mixer", "docs", "add", str(docs), "--words-only"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with Library(default_paths().library) as library:
         while library.status().documents == 0:
             assert child.poll() is None

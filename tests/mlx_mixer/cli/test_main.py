@@ -11,6 +11,7 @@ import click
 import pytest
 
 from mlx_mixer.cli.main import COMMANDS
+from tests.processes import start
 from tests.tiny import tiny_model_folder
 
 HEAVY = ("mlx", "mlx_lm", "numpy", "textual", "transformers", "tokenizers", "sqlite_utils", "huggingface_hub")
@@ -108,7 +109,7 @@ def test_without_a_terminal_the_app_does_not_start() -> None:
 def test_an_interrupt_keeps_what_was_written_and_exits_with_130(tmp_path: Path) -> None:
     folder = tiny_model_folder(tmp_path / "model", eos_token_id=None)
     command = [sys.executable, "-m", "mlx_mixer", "generate", "-p", "a", "-m", str(folder), "-n", "1000000"]
-    process = subprocess.Popen(
+    process = start(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}
     )
     assert process.stdout is not None
