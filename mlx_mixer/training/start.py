@@ -2,6 +2,7 @@
 
 import mlx.core as mx
 import numpy as np
+from mlx import nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_mixer.config import LanguageMixerConfig
@@ -12,8 +13,6 @@ from mlx_mixer.training.token_vectors import TokenVectors
 VECTOR_LENGTH = 4.0
 # Weight of the rarest token in the pooled mean, and the least weight of any, as a share of it.
 _LARGEST_WEIGHT, _SMALLEST_SHARE = 3.0, 0.005
-# What a block's two halves end in, by kind of token mixing.
-_LAST_MAPS = {"flat": "weight", "projected": "out_proj", "headed": "out_proj", "expanded": "outer_weight"}
 
 
 def fresh_model(config: LanguageMixerConfig, tokens: TokenVectors | None) -> LanguageMixer:
@@ -37,15 +36,25 @@ def start_as_identity(model: LanguageMixer) -> None:
 
     Those give the zeros a gradient, so nothing is stuck.
     """
-    mixing_end = _LAST_MAPS[model.config.token_mixing]
-    ends = (f".token_mixing.{mixing_end}", f".token_mixing.{mixing_end}.weight", ".channel_mixing.down.weight")
-    biases = (f".token_mixing.{mixing_end}.bias", ".channel_mixing.down.bias")
-    zeros = [
-        (name, mx.zeros_like(value))
-        for name, value in dict(tree_flatten(model.parameters())).items()
-        if name.startswith("layers.") and name.endswith(ends + biases)
-    ]
-    model.update(tree_unflatten(zeros))
+    for layer in model.layers:
+        mixing = layer["token_mixing"]
+        _zero(mixing, _last_maps(mixing))
+        if "channel_mixing" in layer:
+            _zero(layer.channel_mixing.down, ("weight", "bias"))
+
+
+def _last_maps(token_mixing: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters that the output of a token mixing is a product with."""
+    if "out_proj" in token_mixing:
+        return ("out_proj.weight", "out_proj.bias")
+    if "outer_weight" in token_mixing:
+        return ("outer_weight", "outer_bias")
+    return ("weight", "diagonal", "bias")
+
+
+def _zero(module: nn.Module, names: tuple[str, ...]) -> None:
+    weights: list[tuple[str, mx.array]] = tree_flatten(module.parameters())  # type: ignore[assignment]  # no destination
+    module.update(tree_unflatten([(name, mx.zeros_like(value)) for name, value in weights if name in names]))
 
 
 def token_weights_from_idf(tokens: TokenVectors) -> mx.array:
