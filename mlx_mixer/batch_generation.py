@@ -9,7 +9,8 @@ from typing import cast
 
 import mlx.core as mx
 
-from mlx_mixer.generation import Sampler, kept_after_slide, log_probabilities
+from mlx_mixer.generation import Sampler, kept_after_slide
+from mlx_mixer.kernels.log_softmax import log_softmax
 from mlx_mixer.models.decode_step import DecodeGroup
 from mlx_mixer.models.language import LanguageMixer
 
@@ -31,7 +32,7 @@ def generate_batch(model: LanguageMixer, prompts: Sequence[Sequence[int]], *, sa
     batch = _Batch(model, prompts)
     while True:
         logits = model.logits(batch.hidden).astype(mx.float32)
-        tokens = sampler(log_probabilities(logits))
+        tokens = sampler(log_softmax(logits))
         chosen = cast("list[int]", tokens.tolist())
         yield [chosen[row] for row in batch.rows]
         batch.extend(chosen, tokens)

@@ -11,7 +11,7 @@ length of the text. Steps work on arrays of fixed shapes with the position in an
 serves every position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 import mlx.core as mx
@@ -72,8 +72,11 @@ class LayerCache(Protocol):
     # Arrays of one kind of cache; only a cache of the same kind takes them.
     state: Any
 
-    def enter_step(self, mixings: Sequence[Any], like: mx.array) -> list[Any]:
-        """What the compiled step reads, in arrays of fixed shapes; `like` is a ``(B, 1, D)`` row."""
+    def enter_step(self, mixings: Callable[[], Sequence[Any]], like: mx.array) -> list[Any]:
+        """What the compiled step reads, in arrays of fixed shapes; `like` is a ``(B, 1, D)`` row.
+
+        `mixings` is asked only where a new block or state begins: putting it together costs host time.
+        """
         ...
 
     def leave_step(self, entries: Sequence[Any]) -> None:
@@ -198,16 +201,16 @@ class MixerCache:
         self._rows[index] = buffer
         return mix_from_start(mixing, buffer[:, :stop], self.offset)
 
-    def enter_step(self, mixings: Sequence[RowMixing], like: mx.array) -> list[Block]:
+    def enter_step(self, mixings: Callable[[], Sequence[RowMixing]], like: mx.array) -> list[Block]:
         """The block of the next position, with the past mixed ahead when a new block begins.
 
         Args:
-            mixings: The products of the token mixing this cache belongs to.
+            mixings: Gives the products of the token mixing this cache belongs to.
             like: ``(B, 1, D)``, whose batch size, width and dtype new arrays take.
         """
         if self._blocks is None or self.offset % BLOCK == 0:
             self._settle()
-            self._blocks = [self._look_ahead(index, mixing, like) for index, mixing in enumerate(mixings)]
+            self._blocks = [self._look_ahead(index, mixing, like) for index, mixing in enumerate(mixings())]
         return self._blocks
 
     def leave_step(self, entries: Sequence[Block]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
+from mlx_mixer.kernels.log_softmax import log_softmax
 from mlx_mixer.models.language import LanguageMixer
 
 Sampler = Callable[[mx.array], mx.array]
@@ -59,7 +60,7 @@ def generate_tokens(
         logits = model.logits(hidden).astype(mx.float32)
         for processor in logits_processors:
             logits = processor(history, logits)
-        token = sampler(log_probabilities(logits))
+        token = sampler(log_softmax(logits))
         history = mx.concatenate([history, token])
         mx.async_eval(token)
         return token
@@ -80,11 +81,6 @@ def generate_tokens(
 def kept_after_slide(context_length: int) -> int:
     """How many of the most recent tokens a full window keeps."""
     return max(1, context_length - context_length // 4)
-
-
-def log_probabilities(logits: mx.array) -> mx.array:
-    """Log-softmax over the last axis."""
-    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
 
 
 def _token_id(token: mx.array) -> int:

@@ -1,4 +1,4 @@
-"""What must happen before MLX is imported.
+"""What must happen before MLX is imported: a tuned BLAS in front of MLX's own, and memory that is kept.
 
 The Linux wheel of MLX links the reference BLAS, about thirty times slower in float32 than a tuned one. Loading
 Intel's `libmkl_rt` with its symbols made global *before* the first `import mlx.core` makes the dynamic linker resolve
@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from mlx_mixer.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class BlasStatus:
 def prepare() -> BlasStatus:
     """Put MKL in front of MLX's reference BLAS where that is possible; called once, when `mlx_mixer` is imported.
 
-    Setting `MLX_MIXER_BLAS=reference` leaves MLX as shipped, which benchmarks use for comparison.
+    Freed memory is kept too, see `mlx_mixer.memory`. Setting `MLX_MIXER_BLAS=reference` leaves the BLAS as shipped,
+    which benchmarks use for comparison.
 
     Returns:
         What was done and why. Never raises: without MKL everything works, more slowly.
@@ -39,6 +42,7 @@ def prepare() -> BlasStatus:
     # os.uname and not the platform module, which costs more to import than all of this.
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return BlasStatus("platform", "MLX brings a tuned BLAS on this system")
+    keep_freed_memory()
     if os.environ.get("MLX_MIXER_BLAS") == "reference":
         return BlasStatus("reference", "MLX_MIXER_BLAS=reference is set")
     if "mlx.core" in sys.modules:

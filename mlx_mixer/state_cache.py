@@ -1,6 +1,6 @@
 """Decode state of one structured layer: as many bytes after a million tokens as after one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import mlx.core as mx
@@ -44,11 +44,11 @@ class StateCache:
         mixed, self._states = mix_recurrent(mixing, rows, self._states, self.offset)
         return mixed
 
-    def enter_step(self, mixings: Sequence[Recurrence], like: mx.array) -> list[mx.array]:
+    def enter_step(self, mixings: Callable[[], Sequence[Recurrence]], like: mx.array) -> list[mx.array]:
         """The states before the next position, which are zeros at the start; `like` is a ``(B, 1, D)`` row."""
         if self._states is None:
             batch, _, dims = like.shape
-            self._states = mx.zeros((batch, mixings[0].num_states, dims), mx.float32)
+            self._states = mx.zeros((batch, mixings()[0].num_states, dims), mx.float32)
         return [self._states]
 
     def leave_step(self, entries: Sequence[mx.array]) -> None:

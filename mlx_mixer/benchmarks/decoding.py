@@ -1,6 +1,6 @@
 """How fast single tokens come, against the memory limit, a transformer, and the length of the text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import mlx.core as mx
@@ -66,17 +66,16 @@ def long_context_figures() -> dict[str, Figure]:
 
 def _against_memory(model: LanguageMixer) -> dict[str, Figure]:
     limit = MemoryLimit()
-    step = _Decoder(model, len(PROMPT))
     shares, rates = [], []
     for turn in range(WARM_UP + 3 * ROUNDS):
+        steps = generate_tokens(model, PROMPT, sampler=_greedy)
+        next(steps)
         before = limit.measure()
-        rate = STEPS / seconds(partial(step.run, STEPS))
+        rate = STEPS / seconds(partial(_take, steps))
         bandwidth = (before + limit.measure()) / 2
         if turn >= WARM_UP:
             rates.append(rate)
             shares.append(rate * bytes_per_token(model) / bandwidth)
-        if step.position + STEPS > model.config.context_length:
-            step = _Decoder(model, len(PROMPT))
     return {
         "decode_tokens": summarise(rates, "tokens/s"),
         "decode_memory_share": summarise(shares, "x", ">= 0.85"),
@@ -103,9 +102,7 @@ def _against_llama(model: LanguageMixer) -> dict[str, Figure]:
             pass
 
     def ours() -> None:
-        steps = generate_tokens(model, PROMPT, sampler=_greedy)
-        for _ in range(STEPS):
-            next(steps)
+        _take(generate_tokens(model, PROMPT, sampler=_greedy))
 
     ratios = _ratios(ours, theirs)
     return {"decode_vs_llama": summarise(ratios, "x", ">= 2")}
@@ -129,9 +126,7 @@ def _late_share(model: LanguageMixer, *, early: int, late: int, goal: str) -> Fi
 def _batch(model: LanguageMixer) -> dict[str, Figure]:
     def samples(count: int) -> Callable[[], None]:
         def run() -> None:
-            steps = generate_batch(model, [PROMPT] * count, sampler=_greedy)
-            for _ in range(STEPS):
-                next(steps)
+            _take(generate_batch(model, [PROMPT] * count, sampler=_greedy))
 
         return run
 
@@ -159,6 +154,11 @@ def _ratios(ours: Callable[[], None], theirs: Callable[[], None]) -> list[float]
     return ratios
 
 
+def _take(steps: Iterator[object]) -> None:
+    for _ in range(STEPS):
+        next(steps)
+
+
 def _greedy(logprobs: mx.array) -> mx.array:
     return mx.argmax(logprobs, axis=-1)
 
@@ -173,10 +173,6 @@ class _Decoder:
         self._token = _greedy(logits)
         mx.eval(self._token)
         self.run(1)
-
-    @property
-    def position(self) -> int:
-        return self._cache[0].offset
 
     def schedule(self) -> None:
         self._token = _greedy(self._model(self._token[:, None], self._cache)[:, -1])

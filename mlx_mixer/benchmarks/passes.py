@@ -10,7 +10,8 @@ from mlx import optimizers as optim
 
 from mlx_mixer.benchmarks.reference_model import MatmulPeak, flops_per_pass, random_model, seconds
 from mlx_mixer.benchmarks.timing import Figure, summarise
-from mlx_mixer.models.language import LanguageMixer, next_token_loss
+from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.training.language import language_loss
 
 ROUNDS = 5
 WARM_UP = 2
@@ -52,11 +53,11 @@ def _training_step(model: LanguageMixer, ids: mx.array) -> Callable[[], None]:
     optimizer = optim.AdamW(learning_rate=1e-4)
     optimizer.init(model.trainable_parameters())
     touched: list[Any] = [model.state, optimizer.state]
-    gradients_of = nn.value_and_grad(model, next_token_loss)
+    gradients_of = nn.value_and_grad(model, language_loss)
 
     @partial(mx.compile, inputs=touched, outputs=touched)
     def step(batch: mx.array) -> mx.array:
-        loss, gradients = gradients_of(model, batch)
+        loss, gradients = gradients_of(model, batch, batch)
         optimizer.update(model, gradients)
         return loss
 

@@ -73,7 +73,7 @@ class DecodeStep:
         Returns:
             ``(B, 1, D)``.
         """
-        mixings = [layer.token_mixing.mixings() for layer in self._layers]
+        mixings = [layer.token_mixing.mixings for layer in self._layers]
         entries, start = [], 0
         for group in groups:
             like = self._embed(ids[start : start + group.size])

@@ -14,7 +14,6 @@ from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.data import read_texts
 from mlx_mixer.training.language import language_batches, language_loss
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
-from mlx_mixer.training.memory import keep_freed_memory
 from mlx_mixer.training.model_folder import write_model
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.start import fresh_model
@@ -80,7 +79,6 @@ def train_language(
     Raises:
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
-    keep_freed_memory()
     mx.random.seed(run.loop.seed)
     texts = read_texts(run.data)
     source = run.init or run.tokenizer

@@ -10,7 +10,6 @@ from mlx_mixer.errors import MixerError
 from mlx_mixer.training.bm25 import BM25Scorer
 from mlx_mixer.training.data import read_pairs
 from mlx_mixer.training.evaluate import Scorer, Top1, hard_query_mask, language_score, top1_among, vector_scorer
-from mlx_mixer.training.memory import keep_freed_memory
 from mlx_mixer.training.tokenizer import load_encoder
 from mlx_mixer.training.windows import cut_windows
 
@@ -33,7 +32,6 @@ def evaluate_model(
         By file name: perplexity per token, bits per byte, and for each number of candidates the top-1 accuracy in
         percent of the model ("mixer") and of BM25, with the half-width of the model's 95 % interval.
     """
-    keep_freed_memory()
     return {file.name: _file_figures(model, file, queries, seed, narrate) for file in files}
 
 

@@ -17,7 +17,6 @@ from mlx_mixer.training.data import Pair, read_pairs
 from mlx_mixer.training.embed import embed_bags, embed_windows
 from mlx_mixer.training.evaluate import top1_among, vector_scorer
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
-from mlx_mixer.training.memory import keep_freed_memory
 from mlx_mixer.training.model_folder import write_model
 from mlx_mixer.training.pair_batches import (
     PairSettings,
@@ -77,7 +76,6 @@ def train_retrieval(
     Raises:
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
-    keep_freed_memory()
     mx.random.seed(run.loop.seed)
     pairs = read_pairs(run.pairs)
     if len(pairs) < 2:

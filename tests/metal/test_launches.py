@@ -55,7 +55,7 @@ def test_the_decode_step_of_a_model_contains_its_kernels(
     model = tiny_model(**FORMS[form])
     cache = model.make_cache()
     entries = [
-        entry.enter_step(layer.token_mixing.mixings(), mx.zeros((1, 1, 16)))
+        entry.enter_step(layer.token_mixing.mixings, mx.zeros((1, 1, 16)))
         for entry, layer in zip(cache, model.layers, strict=True)
     ]
     products = len(entries[0])

@@ -33,7 +33,7 @@ def one_by_one(mixing: TokenMixing, x: mx.array) -> mx.array:
     outputs = []
     for position in range(x.shape[1]):
         row = x[:, position : position + 1]
-        step = mixing.step_cache(mx.array([position]), cache.enter_step(mixing.mixings(), row))
+        step = mixing.step_cache(mx.array([position]), cache.enter_step(mixing.mixings, row))
         outputs.append(mixing(row, step))
         cache.leave_step(step.entries)
     return mx.concatenate(outputs, axis=1)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mlx_mixer.training.memory import keep_freed_memory
+from mlx_mixer.memory import keep_freed_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the dial")
