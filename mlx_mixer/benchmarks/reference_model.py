@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import mlx.core as mx
@@ -14,6 +15,7 @@ SIZES = {"vocab_size": 8192, "hidden_size": 512, "num_layers": 8, "context_lengt
 # A matrix far larger than any cache, and a product large enough to reach the peak.
 STREAMED_ROWS, STREAMED_COLUMNS = 8192, 2048
 PEAK_SIZE = 2048
+READINGS = 3
 
 
 def random_model(**changes: Any) -> LanguageMixer:
@@ -52,8 +54,11 @@ class MemoryLimit:
         mx.eval(self._matrix, self._vector)
 
     def measure(self) -> float:
-        """Read the matrix once."""
-        return self._matrix.nbytes / seconds(lambda: mx.eval(self._vector @ self._matrix.T))
+        """Median of a few readings."""
+        return median(self._matrix.nbytes / seconds(self._read) for _ in range(READINGS))
+
+    def _read(self) -> None:
+        mx.eval(self._vector @ self._matrix.T)
 
 
 class MatmulPeak:
@@ -64,8 +69,11 @@ class MatmulPeak:
         mx.eval(self._left)
 
     def measure(self) -> float:
-        """Multiply once."""
-        return 2 * PEAK_SIZE**3 / seconds(lambda: mx.eval(self._left @ self._left))
+        """Median of a few products."""
+        return median(2 * PEAK_SIZE**3 / seconds(self._multiply) for _ in range(READINGS))
+
+    def _multiply(self) -> None:
+        mx.eval(self._left @ self._left)
 
 
 def seconds(run: Callable[[], object]) -> float:

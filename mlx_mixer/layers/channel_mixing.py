@@ -5,6 +5,7 @@ from mlx import nn
 
 from mlx_mixer.config import Activation
 from mlx_mixer.kernels.gelu import gelu
+from mlx_mixer.kernels.linear import apply_to_columns, as_columns, from_columns, is_better_turned
 
 
 class ChannelMixing(nn.Module):
@@ -29,4 +30,7 @@ class ChannelMixing(nn.Module):
         self._activation = gelu if activation == "gelu" else nn.silu
 
     def __call__(self, x: mx.array) -> mx.array:
+        if is_better_turned(x, self.up, self.down):
+            inner = self._activation(apply_to_columns(self.up, as_columns(x)))
+            return from_columns(apply_to_columns(self.down, inner), x)
         return self.down(self._activation(self.up(x)))

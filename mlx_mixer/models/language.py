@@ -8,6 +8,7 @@ from mlx import nn
 
 from mlx_mixer.cache import LayerCache, PassCache
 from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.kernels.linear import apply_linear
 from mlx_mixer.layers.block import MixerBlock
 from mlx_mixer.layers.pooling import TokenWeightedPooling
 from mlx_mixer.models.decode_step import DecodeGroup, DecodeStep
@@ -73,7 +74,11 @@ class LanguageMixer(nn.Module):
 
     def logits(self, hidden: mx.array) -> mx.array:
         """Scores of every token id from ``(..., D)`` hidden states."""
-        return self.embed_tokens.as_linear(hidden) if self.config.tie_word_embeddings else self.lm_head(hidden)
+        return (
+            self.embed_tokens.as_linear(hidden)
+            if self.config.tie_word_embeddings
+            else apply_linear(self.lm_head, hidden)
+        )
 
     def make_cache(self) -> list[LayerCache]:
         """An empty decode cache, one entry per layer; mlx-lm calls this too."""
