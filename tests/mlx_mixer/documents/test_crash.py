@@ -37,7 +37,7 @@ def count_down(_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 def report(progress):
-    print(progress.stage, library_object.status().documents, flush=True)
+    print(f"{progress.stage} {library_object.status().documents}", flush=True)
 
 with Library(library, embedder=load_embedder(model)) as library_object:
     print("ready", flush=True)
@@ -68,7 +68,9 @@ def run_and_kill(arguments: list[str], steps: int, seconds: float) -> tuple[int,
     lines += child.stdout.readlines()
     child.stdout.close()
     child.wait()
-    counts = [int(line.split()[1]) for line in lines if line.startswith(("text", "meaning"))]
+    # The signal may cut the last line short.
+    whole = [line.split() for line in lines if line.endswith("\n")]
+    counts = [int(words[1]) for words in whole if words[0] in ("text", "meaning")]
     return max(counts, default=0), "finished\n" in lines
 
 
