@@ -115,6 +115,16 @@ def stream_generate(
         yield chunk
 
 
+def warm_up(model: LanguageMixer, tokenizer: "TokenizerWrapper") -> None:
+    """Write two tokens and forget them.
+
+    MLX compiles the parts of a step when it first runs one. On a CPU that takes about ten seconds, once until the
+    machine's temporary folder is emptied; here it happens while nobody waits for a word.
+    """
+    for _ in stream_generate(model, tokenizer, "a", settings=SamplingSettings(max_tokens=2)):
+        pass
+
+
 def encode_prompt(model: LanguageMixer, tokenizer: "TokenizerWrapper", prompt: str | Sequence[int]) -> list[int]:
     """Token ids of a prompt, as the model was trained to see them.
 

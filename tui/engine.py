@@ -166,10 +166,12 @@ class MlxEngine:
 
     def _load(self, path: Path | None) -> None:
         from mlx_mixer.checkpoint import load, resolve_model  # imports MLX and mlx-lm: only ever on this thread
+        from mlx_mixer.text import warm_up
 
         self._emit(ModelLoading(path))
         try:
             model, tokenizer = load(resolve_model(path))
+            warm_up(model, tokenizer)
         except Exception as error:  # a model folder may be anything; the application goes on without it
             self._emit(ModelFailed(path, _one_line(error)))
             return

@@ -1,6 +1,7 @@
 """`mlx-mixer generate`."""
 
 import sys
+import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from mlx_mixer.text import GenerationChunk
 
 _DEFAULTS = SamplingSettings()
+# A first word that takes longer than this is waiting for MLX to compile.
+PATIENCE_SECONDS = 2.0
+FIRST_RUN = "[the first run compiles what this machine needs, about 15 seconds ...]"
 
 
 @click.command()
@@ -53,8 +57,12 @@ def generate(text: str | None, prompt: str | None, model_name: str | None, as_js
     model, tokenizer = load(model_name or "default")
     chunks: list[GenerationChunk] = []
     interrupted = False
+    patience = threading.Timer(PATIENCE_SECONDS, narrate, [FIRST_RUN])
+    patience.daemon = True
+    patience.start()
     try:
         for chunk in stream_generate(model, tokenizer, given, settings=chosen):
+            patience.cancel()
             if chunks and chunk.window_slides > chunks[-1].window_slides:
                 narrate(f"[the window of {chunk.context_length} tokens is full: the oldest text is no longer seen]")
             chunks.append(chunk)
@@ -63,6 +71,7 @@ def generate(text: str | None, prompt: str | None, model_name: str | None, as_js
                 sys.stdout.flush()
     except KeyboardInterrupt:
         interrupted = True
+    patience.cancel()
     if as_json:
         print_json(_summary(chunks, chosen, model_name, interrupted))
     elif chunks:

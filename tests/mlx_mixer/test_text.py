@@ -9,7 +9,7 @@ import pytest
 from mlx_mixer.checkpoint import load
 from mlx_mixer.errors import UsageError
 from mlx_mixer.sampling import SamplingSettings
-from mlx_mixer.text import GenerationChunk, stream_generate
+from mlx_mixer.text import GenerationChunk, stream_generate, warm_up
 from tests.tiny import tiny_model_folder
 
 GREEDY = SamplingSettings(temperature=0, repetition_penalty=1, max_tokens=12)
@@ -95,6 +95,12 @@ def test_the_window_slides_visibly_and_leaves_the_past_alone(pair: tuple[Any, An
     assert result[-1].window_slides > 0
     before = [chunk.token_id for chunk in result if chunk.window_slides == 0]
     assert before[:12] == [chunk.token_id for chunk in chunks(pair, "abc")]
+
+
+def test_warming_up_changes_nothing_that_is_written(pair: tuple[Any, Any]) -> None:
+    before = [chunk.token_id for chunk in chunks(pair, "abc")]
+    warm_up(*pair)
+    assert [chunk.token_id for chunk in chunks(pair, "abc")] == before
 
 
 def test_an_empty_text_starts_from_the_end_token(pair: tuple[Any, Any]) -> None:
