@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import mlx.core as mx
 
-from mlx_mixer.kernels.mix_step import BLOCK, mix_step, write_row
+from mlx_mixer.kernels.mix_step import BLOCK, block_row, mix_step, write_row
 from mlx_mixer.kernels.row_mix import mix_rows
 from mlx_mixer.state_cache import StateCache
 
@@ -130,9 +130,11 @@ class StepCache:
             return self._fused(index, mixing, rows, norm=None, eps=0.0)
         recent, ahead = self.entries[index]
         within = self.position % BLOCK
-        recent = mx.slice_update(recent, rows, within, axes=(1,))
+        recent = write_row(recent, rows[:, 0], self.position)
         self.entries[index] = Block(recent, ahead)
-        mixed = mix_rows(_block_row(mixing.weight, self.position, within), recent, BLOCK)
+        num_heads, taps, length, _ = mixing.weight.shape
+        row = block_row(mixing.weight.reshape(-1, length, length), self.position)
+        mixed = mix_rows(row.reshape(num_heads, taps, 1, BLOCK), recent, BLOCK)
         mixed = mixed + mx.slice(ahead, within, axes=(1,), slice_size=rows.shape)
         if mixing.bias is None:
             return mixed
@@ -161,16 +163,6 @@ class StepCache:
         )
         self.entries[index] = Block(write_row(recent, row, self.position), ahead)
         return y[:, None]
-
-
-def _block_row(weight: mx.array, position: mx.array, within: mx.array) -> mx.array:
-    """Row `position` of ``(H, K, L, L)``: the columns of its block up to the diagonal, ``(H, K, 1, BLOCK)``."""
-    num_heads, taps, length, _ = weight.shape
-    row = mx.slice(weight, position, axes=(2,), slice_size=(num_heads, taps, 1, length))
-    if length % BLOCK:
-        row = mx.pad(row, [(0, 0), (0, 0), (0, 0), (0, -length % BLOCK)])
-    row = mx.slice(row, position - within, axes=(3,), slice_size=(num_heads, taps, 1, BLOCK))
-    return mx.where(mx.arange(BLOCK) <= within, row, mx.zeros((), row.dtype))
 
 
 class Block(NamedTuple):

@@ -87,8 +87,7 @@ def mix_step_plain(
     row = x if norm is None else mx.fast.layer_norm(x, *norm, eps)
     # The new row is in place when the block is mixed: a compiled step that also keeps this array computes it once.
     rows = write_row(recent, row, position)
-    mixing = _weight_row(weight, position, block)  # (H, 1, 32)
-    mixing = mx.where(mx.arange(block) <= slot, mixing, 0)
+    mixing = block_row(weight, position, block)  # (H, 1, 32)
     if heads > 1:
         rows = rows.reshape(batch, block, heads, dims // heads).swapaxes(1, 2)  # (B, H, 32, D/H)
     mixed = (mixing @ rows).reshape(batch, dims)
@@ -98,17 +97,22 @@ def mix_step_plain(
     return (x + mixed if residual else mixed), row
 
 
-def _weight_row(weight: mx.array, position: mx.array, block: int) -> mx.array:
-    """The row of each head for one position, cut to the columns of the position's block: ``(H, 1, block)``."""
+def block_row(weight: mx.array, position: mx.array, block: int = BLOCK) -> mx.array:
+    """One row of each ``(H, L, L)`` matrix, the columns of its block up to the diagonal: ``(H, 1, block)``."""
     heads, _, context = weight.shape
-    first = position - position % block
+    slot = position % block
+    first = position - slot
     if context % block == 0:
         start = mx.concatenate([position, first])
-        return mx.slice(weight, start, axes=(1, 2), slice_size=(heads, 1, block))
+        return _up_to(slot, mx.slice(weight, start, axes=(1, 2), slice_size=(heads, 1, block)))
     # The last block reaches beyond the matrix: pad one row, not the matrix.
     rows = mx.slice(weight, position, axes=(1,), slice_size=(heads, 1, context))
     padded = mx.pad(rows, [(0, 0), (0, 0), (0, -context % block)])
-    return mx.slice(padded, first, axes=(2,), slice_size=(heads, 1, block))
+    return _up_to(slot, mx.slice(padded, first, axes=(2,), slice_size=(heads, 1, block)))
+
+
+def _up_to(slot: mx.array, row: mx.array) -> mx.array:
+    return mx.where(mx.arange(row.shape[-1]) <= slot, row, 0)
 
 
 def _probe_inputs(shape: dict[str, int], dtype: mx.Dtype) -> tuple[Any, ...]:
