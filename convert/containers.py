@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Self
 
 from convert.foreign import open_regular, parse_json
-from convert.lookalikes import file_format, is_other_file, refuse_by_name, refuse_split_folder
+from convert.lookalikes import (
+    file_format,
+    is_other_file,
+    refuse_by_name,
+    refuse_folder_without_weights,
+    refuse_split_folder,
+)
 from convert.safetensors_file import SafetensorsFile
 from convert.torch_file import TorchFile
 from convert.weight_file import (
@@ -21,7 +27,7 @@ from convert.weight_file import (
     WeightFile,
 )
 from mlx_mixer.errors import ConversionError, ModelNotFoundError
-from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES, quoted
+from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES, MAX_NAME_LENGTH, quoted
 
 WEIGHT_NAMES = (
     "model.safetensors",
@@ -139,6 +145,7 @@ def locate(source: Path) -> Location:
     if candidates:
         names = ", ".join(path.name for path in candidates[:4])
         raise ConversionError(f"{source} holds {len(candidates)} weight files ({names}, ...); name the one to convert")
+    refuse_folder_without_weights(source)
     raise ConversionError(
         f"{source} holds no weights; expected {WEIGHT_NAMES[0]}, {WEIGHT_NAMES[2]} or checkpoint-STEP"
     )
@@ -194,14 +201,25 @@ def _locate_index(index: Path) -> Location:
     if not isinstance(listed, dict) or not listed:
         raise ConversionError(f"{index.name} holds no weight_map")
     for name in listed.values():
-        # The index is foreign: it may only name files beside itself.
-        if not isinstance(name, str) or Path(name).name != name or "\\" in name or not name.endswith(WEIGHT_SUFFIXES):
+        if not _is_weight_name(name):
             raise ConversionError(f"{index.name} names {quoted(name)}, which is no weight file beside it")
     names = sorted(set(listed.values()))
     missing = [name for name in names if not (index.parent / name).exists()]
     if missing:
         raise ConversionError(f"{index.name} names {missing[0]}, which is missing; download it too")
     return Location(tuple(index.parent / name for name in names), listed)
+
+
+def _is_weight_name(name: object) -> bool:
+    """Whether an index may name this file: it is foreign, so only a printable name of a weight file beside itself."""
+    return (
+        isinstance(name, str)
+        and Path(name).name == name
+        and "\\" not in name
+        and name.isprintable()
+        and len(name) <= MAX_NAME_LENGTH
+        and name.endswith(WEIGHT_SUFFIXES)
+    )
 
 
 def _homes(files: tuple[WeightFile, ...], listed: Mapping[str, str] | None) -> dict[str, WeightFile]:

@@ -7,7 +7,7 @@ of anything but the few constructors below stops the reading with the name of wh
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 
 from mlx_mixer.errors import ConversionError
 from mlx_mixer.foreign import quoted
@@ -57,6 +57,17 @@ CONSTRUCTORS: dict[str, Callable[[tuple[Any, ...]], object]] = {
 }
 
 
+def _more_than_weights(named: Global) -> str:
+    """What a file is that names this, and what to do instead."""
+    if named.module.startswith("torch.distributed"):
+        return "it is a shard of a distributed (FSDP) checkpoint; first put it together: accelerate merge-weights"
+    if "TrainingArguments" in named.name:
+        return "it holds the settings of a training run, not weights"
+    if named.module == "__main__" or named.module.startswith("torch.nn."):
+        return "it holds a whole pickled module; save model.state_dict() alone and convert that file"
+    return "it holds more than weights and is not opened"
+
+
 class PickleProgram:
     """Interpreter of the harmless part of the pickle language.
 
@@ -87,7 +98,8 @@ class PickleProgram:
             raise
         # Malformed pickles fail in as many ways as there are opcodes; all of them are plain Python errors.
         except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ConversionError(f"{self._what} is damaged: {error!r}") from error
+            # Some of them quote the whole file.
+            raise ConversionError(f"{self._what} is damaged: {quoted(error)}") from error
         raise ConversionError(f"{self._what} is damaged: it ends too early")
 
     def _step(self, name: str, argument: Any) -> None:
@@ -97,6 +109,8 @@ class PickleProgram:
             self._stack.append(_PUSHED_CONSTANTS[name]())
         elif name in _ACTIONS:
             _ACTIONS[name](self, argument)
+        elif name in _MAKERS_OF_OBJECTS:
+            self._refuse_object()
         elif name not in _NOTHING_TO_DO:
             raise ConversionError(
                 f"{self._what} uses the pickle operation {name}, which a file of weights does not need"
@@ -142,12 +156,21 @@ class PickleProgram:
 
     def _reduce(self) -> None:
         function, arguments = self._pop_many(2)
-        constructor = CONSTRUCTORS.get(str(function)) if isinstance(function, Global) else None
-        if constructor is None or not isinstance(arguments, tuple):
-            raise ConversionError(
-                f"{self._what} wants to run {quoted(str(function))}; it holds more than weights and is not opened"
-            )
+        if not isinstance(function, Global):
+            raise ConversionError(f"{self._what} wants to run {quoted(function)}; it is not opened")
+        constructor = CONSTRUCTORS.get(str(function))
+        if constructor is None:
+            raise ConversionError(f"{self._what} wants to run {quoted(str(function))}; {_more_than_weights(function)}")
+        if not isinstance(arguments, tuple):
+            raise TypeError("a call whose arguments are no tuple")
         self._stack.append(constructor(arguments))
+
+    def _refuse_object(self) -> Never:
+        """Name the class of an object: below its arguments on the stack, or pushed last."""
+        kind = next((value for value in reversed(self._stack) if isinstance(value, Global)), None)
+        if kind is None:
+            raise ConversionError(f"{self._what} holds an object of an unknown class; it is not opened")
+        raise ConversionError(f"{self._what} holds an object of {quoted(str(kind))}; {_more_than_weights(kind)}")
 
     def _persistent_id(self) -> None:
         fields = self._stack.pop()
@@ -167,6 +190,7 @@ _PUSHED_CONSTANTS: dict[str, Callable[[], object]] = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
 }
+_MAKERS_OF_OBJECTS = frozenset(("NEWOBJ", "NEWOBJ_EX", "OBJ"))
 _NOTHING_TO_DO = frozenset(("PROTO", "FRAME"))
 _ACTIONS: dict[str, Callable[[PickleProgram, Any], None]] = {
     "MARK": lambda program, _: program._marks.append(len(program._stack)),

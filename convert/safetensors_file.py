@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from convert.foreign import as_conversion_error, open_regular
+from convert.steady_file import check_steady, read_exactly, stamp_of
 from convert.weight_file import (
     FLOAT_BYTES,
     Float32Array,
@@ -26,6 +27,7 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = open_regular(path)
+        self._stamp = stamp_of(self._file)
         try:
             with as_conversion_error():
                 self._entries, self.metadata, self._data_start = read_header(self._file, path)
@@ -39,10 +41,8 @@ class SafetensorsFile:
         begin, end, dtype, shape = self._entries[name]
         if dtype not in FLOAT_BYTES:
             raise ConversionError(f"{quoted(name)} in {self.path.name} has type {dtype}, not floating point")
-        self._file.seek(self._data_start + begin)
-        raw = self._file.read(end - begin)
-        if len(raw) != end - begin:
-            raise ConversionError(f"{self.path.name} became shorter while it was read")
+        raw = read_exactly(self._file, self._data_start + begin, end - begin, self.path)
+        check_steady(self._file, self._stamp, self.path)
         return float32_from_bytes(raw, dtype).reshape(shape)
 
     def sha256(self) -> str:

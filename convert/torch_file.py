@@ -4,8 +4,6 @@ Such a file holds `data.pkl`, which describes the tensors, and one uncompressed 
 read by `convert.pickle_program`, which executes nothing; every view is checked against the storage it points into.
 """
 
-import io
-import struct
 import zipfile
 from pathlib import Path
 from typing import NamedTuple, Never, TypeGuard
@@ -14,6 +12,9 @@ import numpy as np
 
 from convert.foreign import check_name, open_regular
 from convert.pickle_program import Global, PersistentId, PickleProgram, StoredTensor
+from convert.steady_file import check_steady, read_exactly, stamp_of
+from convert.stored_zip import data_begin, open_zip
+from convert.torch_lookalikes import refuse_archive, refuse_description
 from convert.weight_file import (
     FLOAT_BYTES,
     Float32Array,
@@ -22,7 +23,7 @@ from convert.weight_file import (
     float32_from_bytes,
 )
 from mlx_mixer.errors import ConversionError
-from mlx_mixer.foreign import file_size, quoted
+from mlx_mixer.foreign import quoted
 
 STORAGE_TYPES = {
     "torch.DoubleStorage": "F64",
@@ -40,13 +41,17 @@ STORAGE_TYPES = {
 }
 # About 90 bytes describe a tensor, and Python reads some 2 MB of pickle a second.
 MAX_DESCRIPTION_BYTES = 2 << 20
-MAX_MEMBERS = 100_000
 MAX_RANK = 8
+# Tensors may share numbers, as tied ones do. Beyond this a small file would become a large model.
+MAX_SHARING = 8
 
 
 class _View(NamedTuple):
+    """A tensor within one member: `span` stored numbers from `offset` on, of which it may be all or some."""
+
     member: str
     offset: int
+    span: int
     strides: tuple[int, ...]
     info: TensorInfo
 
@@ -63,10 +68,12 @@ class TorchFile:
         self.path = path
         self.metadata: dict[str, str] = {}
         self._file = open_regular(path)
+        self._stamp = stamp_of(self._file)
         try:
-            self._zip, self._members = _open_zip(self._file, path)
+            self._zip, self._members = open_zip(self._file, path)
             table = self._read_description()
             self._views = {name: self._view(name, value) for name, value in table.items()}
+            self._refuse_amplification()
         except BaseException:
             self._file.close()
             raise
@@ -77,10 +84,15 @@ class TorchFile:
         view = self._views[name]
         if view.info.dtype not in FLOAT_BYTES:
             raise ConversionError(f"{quoted(name)} in {self.path.name} has type {view.info.dtype}, not floating point")
-        storage = float32_from_bytes(self._member(view.member), view.info.dtype)
+        numbers = float32_from_bytes(self._numbers(view), view.info.dtype)
+        check_steady(self._file, self._stamp, self.path)
         strides = tuple(4 * stride for stride in view.strides)
-        window = np.lib.stride_tricks.as_strided(storage[view.offset :], view.info.shape, strides, writeable=False)
+        window = np.lib.stride_tricks.as_strided(numbers, view.info.shape, strides, writeable=False)
         return np.ascontiguousarray(window).reshape(view.info.shape)
+
+    def are_same(self, name: str, other: str) -> bool:
+        """Whether two tensors are one: the same view of the same numbers."""
+        return self._views[name] == self._views[other]
 
     def sha256(self) -> str:
         """Hex digest of the whole file."""
@@ -97,19 +109,37 @@ class TorchFile:
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
             raise ConversionError(f"{self.path.name} is damaged: {error}") from error
 
+    def _numbers(self, view: _View) -> bytes:
+        """The stored numbers that a view spans, and no others: many views may share one large member."""
+        width = FLOAT_BYTES[view.info.dtype]
+        member = self._members[view.member]
+        if view.span * width == member.file_size:
+            return self._member(view.member)
+        begin = data_begin(self._file, member, self.path) + view.offset * width
+        return read_exactly(self._file, begin, view.span * width, self.path)
+
+    def _refuse_amplification(self) -> None:
+        spanned = sum(view.span for view in self._views.values())
+        stored = sum(
+            self._members[member].file_size // FLOAT_BYTES.get(dtype, 1)
+            for member, dtype in {(view.member, view.info.dtype) for view in self._views.values()}
+        )
+        if spanned > MAX_SHARING * stored:
+            self._refuse(f"makes {spanned:,} numbers of the {stored:,} that it stores; at most {MAX_SHARING} times")
+
     def _read_description(self) -> dict[str, object]:
         if self._members.get("byteorder") is not None and self._member("byteorder").strip() != b"little":
             raise ConversionError(f"{self.path.name} was written on a big-endian machine; save it again on another")
+        refuse_archive(self._members, self.path.name)
         description = self._members.get("data.pkl")
         if description is None:
             self._refuse("is a zip archive, but not one that torch.save wrote")
         if description.file_size > MAX_DESCRIPTION_BYTES:
             self._refuse(f"describes its tensors in {description.file_size:,} bytes; at most {MAX_DESCRIPTION_BYTES:,}")
         value = PickleProgram(self._member("data.pkl"), self.path.name).run()
+        refuse_description(value, self.path.name)
         if not isinstance(value, dict) or not value:
             self._refuse("holds no table of tensors")
-        if "param_groups" in value:
-            self._refuse("holds the state of an optimizer, not weights; give model.safetensors or pytorch_model.bin")
         for name, entry in value.items():
             if not isinstance(name, str) or not isinstance(entry, StoredTensor):
                 self._refuse(
@@ -126,11 +156,11 @@ class TorchFile:
         if not (_are_sizes(shape) and _are_sizes(strides) and len(shape) == len(strides) and _is_size(offset)):
             raise ConversionError(f"{where} has an impossible shape {quoted(shape)}")
         info = TensorInfo(dtype, shape)
-        reach = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + 1
+        span = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + 1 if info.size else 0
         # A view may reorder its storage but not repeat it, so memory stays bounded by the file.
-        if info.size > elements or (info.size and reach > elements):
+        if info.size > elements or (info.size and offset + span > elements):
             raise ConversionError(f"{where}: shape {quoted(shape)} reaches beyond its {elements:,} stored numbers")
-        return _View(member, offset, strides, info)
+        return _View(member, offset if info.size else 0, span, strides, info)
 
     def _storage(self, storage: object, where: str) -> tuple[str, str, int]:
         match storage:
@@ -152,31 +182,6 @@ class TorchFile:
 
     def _refuse(self, why: str) -> Never:
         raise ConversionError(f"{self.path.name} {why}")
-
-
-def _open_zip(file: io.BufferedReader, path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Open the archive; its members by name below the one folder that torch puts them in."""
-    try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError) as error:
-        raise ConversionError(f"{path.name} is damaged or no torch file: {error}") from error
-    members = archive.infolist()
-    if len(members) > MAX_MEMBERS:
-        raise ConversionError(f"{path.name} has {len(members):,} members; at most {MAX_MEMBERS:,}")
-    for member in members:
-        # torch stores without compression; anything else could unfold to any size.
-        if (
-            member.compress_type != zipfile.ZIP_STORED
-            or member.compress_size != member.file_size
-            or member.flag_bits & 1
-        ):
-            raise ConversionError(f"{path.name} is compressed or encrypted, which torch.save never does")
-    if sum(member.file_size for member in members) > file_size(file):
-        raise ConversionError(f"{path.name} is damaged: its members are larger than the file")
-    named = {member.filename.partition("/")[2]: member for member in members}
-    if len(named) != len(members):
-        raise ConversionError(f"{path.name} is damaged: it has the same member twice")
-    return archive, named
 
 
 def _are_sizes(values: object) -> TypeGuard[tuple[int, ...]]:

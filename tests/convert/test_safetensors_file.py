@@ -250,6 +250,26 @@ def test_a_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
     file.close()
 
 
+def test_a_file_that_is_written_to_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = write_safetensors(tmp_path / "m.safetensors", {"a": np.ones(100_000, np.float32)})
+    file = SafetensorsFile(path)
+    with path.open("r+b") as other:
+        other.seek(1000)
+        other.write(b"later")
+    with pytest.raises(ConversionError, match="changed while it was read"):
+        file.read("a")
+    file.close()
+
+
+def test_a_file_that_is_replaced_meanwhile_keeps_its_numbers(tmp_path: Path) -> None:
+    """Its name belongs to another file then; the one that was checked is still open."""
+    path = write_safetensors(tmp_path / "m.safetensors", {"a": np.ones(100_000, np.float32)})
+    file = SafetensorsFile(path)
+    write_safetensors(tmp_path / "other", {"a": np.zeros(100_000, np.float32)}).rename(path)
+    assert file.read("a").all()
+    file.close()
+
+
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.safetensors")
     started = time.monotonic()

@@ -175,6 +175,28 @@ def test_what_a_file_wants_to_run_is_named(name: str, tmp_path: Path) -> None:
     assert name in refusal(torch_bytes({"a": CALLS[name]}, {}), tmp_path)
 
 
+def new_object(kind: str) -> bytes:
+    """An object of a class, as protocol 2 describes every pickled module."""
+    module, _, name = kind.rpartition(".")
+    return b"\x80\x02c" + f"{module}\n{name}\n".encode() + b")\x81}b."
+
+
+OBJECTS = {
+    "__main__.LanguageMixer": "save model.state_dict() alone",
+    "torch.nn.modules.container.Sequential": "save model.state_dict() alone",
+    "transformers.training_args.TrainingArguments": "settings of a training run",
+    "torch.distributed._shard.sharded_tensor.api.ShardedTensor": "accelerate merge-weights",
+    "collections.Counter": "holds more than weights",
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_the_class_of_a_pickled_object_is_named(kind: str, tmp_path: Path) -> None:
+    message = refusal(torch_bytes(new_object(kind), {}), tmp_path)
+    assert repr(kind)[:60] in message
+    assert OBJECTS[kind] in message
+
+
 NOT_FLAT: dict[str, Any] = {
     "a list": [view((1,), (1,), elements=1)],
     "one tensor": view((1,), (1,), elements=1),
@@ -240,6 +262,56 @@ def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
             again.filename = again.orig_filename = f"archive/data/{key}"
             archive.filelist.append(again)
     assert "larger than the file" in refusal(buffer.getvalue(), tmp_path)
+
+
+def test_members_that_share_a_part_are_refused(tmp_path: Path) -> None:
+    """Small enough to fit the file together, and yet one inside the other."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled({"a": view((10,), (1,), elements=10)}))
+        archive.writestr("archive/data/0", bytes(4000))
+        inner = copy.copy(archive.filelist[1])
+        inner.filename = inner.orig_filename = "archive/data/1"
+        inner.header_offset += 100
+        archive.filelist[1].file_size = archive.filelist[1].compress_size = 2000
+        inner.file_size = inner.compress_size = 40
+        archive.filelist.append(inner)
+    assert "lie over each other" in refusal(buffer.getvalue(), tmp_path)
+
+
+def test_a_small_file_does_not_become_a_large_model(tmp_path: Path) -> None:
+    """A thousand tensors of the same numbers would be a thousand times the file on disk."""
+    many = {f"t{index}": view((1000,), (1,), elements=1000) for index in range(1000)}
+    assert "at most 8 times" in refusal(torch_bytes(many, {"0": bytes(4000)}), tmp_path)
+    # Views of few numbers far apart take the time that reading all between them takes.
+    apart = {f"t{index}": view((2,), (999,), elements=1000) for index in range(1000)}
+    assert "at most 8 times" in refusal(torch_bytes(apart, {"0": bytes(4000)}), tmp_path)
+
+
+def test_a_view_reads_only_the_numbers_that_it_spans(tmp_path: Path) -> None:
+    numbers = np.arange(1000, dtype=np.float32)
+    table = {"a": view((3, 2), (5, 2), elements=1000, offset=40), "rest": view((1000,), (1,), elements=1000)}
+    file = opened(torch_bytes(table, {"0": numbers.tobytes()}), tmp_path)
+    with zipfile.ZipFile(tmp_path / "model.bin") as archive:
+        where = archive.getinfo("archive/data/0").header_offset
+    np.testing.assert_array_equal(file.read("a"), [[40, 42], [45, 47], [50, 52]])
+    file.close()
+    raw = bytearray((tmp_path / "model.bin").read_bytes())
+    raw[where : where + 4] = b"PK\5\6"
+    damaged = opened(bytes(raw), tmp_path)
+    with pytest.raises(ConversionError, match="not where its table says"):
+        damaged.read("a")
+    damaged.close()
+
+
+def test_a_file_that_is_written_to_meanwhile_is_refused(tmp_path: Path) -> None:
+    file = opened(torch_bytes({"a": view((1,), (1,), elements=1)}, {"0": ONE}), tmp_path)
+    with (tmp_path / "model.bin").open("r+b") as other:
+        other.write(b"P")
+    os.utime(tmp_path / "model.bin", (1, 1))
+    with pytest.raises(ConversionError, match="changed while it was read"):
+        file.read("a")
+    file.close()
 
 
 def test_big_endian_files_are_refused(tmp_path: Path) -> None:
