@@ -27,27 +27,42 @@ _ALIASES = tuple(
     )
     for stored, known in table.items()
 )
-_EXPERIMENT = "a research experiment that cannot be converted"
-_LATER = "which this version does not convert yet"
+_EXPERIMENT = "convert one of the language mixers, which share its other parts"
+_LATER = "this version does not convert it yet; convert a language mixer or an autoencoder"
+_TRANSFORMER = r"self_attn|self_attention|attn|attention|SelfAttention|EncDecAttention"
+
+
+def _experiment(name: str, what: str) -> Unsupported:
+    return Unsupported(name, f"{what}, a research experiment that cannot be converted", _EXPERIMENT)
+
 
 _SIGNATURES: tuple[tuple[str, Verdict | Decide], ...] = (
     (
-        r".*\.(self_attn|attn|attention|self_attention)\..*",
-        Unsupported("transformer", "a transformer; mlx-lm runs those, see mlx_lm.convert"),
+        rf"(.*\.)?(mixerblocks|mixer_blocks)\..*\.({_TRANSFORMER})\..*|.*\.({_TRANSFORMER})\.(mixerhead|convs?)\..*",
+        _experiment("hybrid", "a hybrid of a mixer and a transformer"),
     ),
-    (r"embed_tokens\.weight", Unsupported("mlx-mixer", "a model in mlx-mixer's own form, which needs no conversion")),
+    (
+        rf".*\.({_TRANSFORMER})\..*",
+        Unsupported("transformer", "a transformer", "mlx-lm runs those: give the whole folder, with its config.json"),
+    ),
+    (
+        r"embed_tokens\.weight",
+        Unsupported(
+            "mlx-mixer", "a model in mlx-mixer's own form, which needs no conversion", "use its folder as it is"
+        ),
+    ),
     (r"retrieval_head\.weight", RETRIEVAL),
-    (r"reward_head\.weight", Unsupported("srm_reward", f"a reward model, {_LATER}")),
+    (r"reward_head\.weight", Unsupported("srm_reward", "a reward model", _LATER)),
     (r"(input_layer|output_layer)\.weight", structured),
-    (r"(decoder_wte|encoder\.model_wte)\.weight", Unsupported("memory", f"a memory mixer, {_LATER}")),
-    (r"encoderblocks\.\d+\.channel_norm\..*", Unsupported("srm_autoencoder", f"a recurrent autoencoder, {_LATER}")),
+    (r"(decoder_wte|encoder\.model_wte)\.weight", Unsupported("memory", "a memory mixer", _LATER)),
+    (r"encoderblocks\.\d+\.channel_norm\..*", Unsupported("srm_autoencoder", "a recurrent autoencoder", _LATER)),
     (r"encoderblocks\.\d+\..*", autoencoder),
     (r"mixerblocks\.\d+\.convf\.weight", DOUBLE),
-    (r"mixerblocks\.\d+\.(parallelconvs|mobius_ff)\..*", Unsupported("mobius", f"a parallel mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.\d+\.a_layer.*", Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.\d+\.token_proj.*", Unsupported("concatenating", f"a concatenating mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.\d+\.patch_ff\.weight", Unsupported("linear_fineweb", f"a linear mixer, {_EXPERIMENT}")),
-    (r"mixerblocks\.\d+\.patch_ff\.1\.weight", Unsupported("linear_ff", f"a mixer without activation, {_EXPERIMENT}")),
+    (r"mixerblocks\.\d+\.(parallelconvs|mobius_ff)\..*", _experiment("mobius", "a parallel (Möbius) mixer")),
+    (r"mixerblocks\.\d+\.a_layer.*", _experiment("complex", "a complex-valued mixer")),
+    (r"mixerblocks\.\d+\.token_proj.*", _experiment("concatenating", "a concatenating mixer")),
+    (r"mixerblocks\.\d+\.patch_ff\.weight", _experiment("linear_fineweb", "a linear mixer")),
+    (r"mixerblocks\.\d+\.patch_ff\.1\.weight", _experiment("linear_ff", "a mixer without activation")),
 )
 
 
@@ -68,7 +83,7 @@ def detect(evidence: Evidence) -> Verdict | None:
     """
     tensors = evidence.tensors
     if any(info.dtype.startswith("C") for info in tensors.values()):
-        return Unsupported("complex", f"a complex-valued mixer, {_EXPERIMENT}")
+        return _experiment("complex", "a complex-valued mixer")
     for pattern, verdict in _SIGNATURES:
         if any(re.fullmatch(pattern, name) for name in tensors):
             return verdict if isinstance(verdict, Family | Unsupported) else verdict(evidence)
@@ -104,6 +119,6 @@ def _detect_token_mixing(block: Mapping[str, TensorInfo], embedding: TensorInfo 
     if norm is None:
         return NEAR_LINEAR if "patch_ff.0.weight" in block else LINEAR
     if embedding is not None and embedding.shape and norm.shape == (embedding.shape[-1] + 1,):
-        return Unsupported("posencoding", f"a mixer with a position column, {_EXPERIMENT}")
+        return _experiment("posencoding", "a mixer with a position column")
     shape = block["conv.weight"].shape
     return KERNEL if len(shape) == 3 and shape[2] > 1 else FLAT

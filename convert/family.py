@@ -76,10 +76,12 @@ class Unsupported:
     Attributes:
         name: How it is called.
         what: What it is, as the end of "this is ...".
+        advice: What to do instead.
     """
 
     name: str
     what: str
+    advice: str
 
 
 Verdict = Family | Unsupported

@@ -39,8 +39,15 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints) -> Plan:
+def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints, *, compares_tables: bool = True) -> Plan:
     """Recognise a checkpoint and infer its configuration.
+
+    Args:
+        checkpoint: The open files.
+        source: What the user named.
+        hints: What the user told.
+        compares_tables: Whether embedding and output head may be read, to see whether they are one matrix that was
+            stored twice. Nothing else is read here.
 
     Raises:
         UnsupportedModelError: If it is of another family, or of none that is known.
@@ -52,7 +59,7 @@ def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints) -> Plan:
     verdict = detect(Evidence(tensors, hints, checkpoint.is_wrapped))
     family = _supported(verdict, source, sorted(tensors), hints)
     embedding, head = family.embedding, family.head
-    is_tied = _is_tied(checkpoint, embedding, head)
+    is_tied = _is_tied(checkpoint, embedding, head, compares_tables)
     if is_tied:
         # Either name may be the one that was kept; the table knows the embedding.
         table = tensors.pop(head, None)
@@ -72,7 +79,7 @@ def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints) -> Plan:
 
 def _supported(verdict: Family | Unsupported | None, source: Path, names: Sequence[str], hints: Hints) -> Family:
     if isinstance(verdict, Unsupported):
-        raise UnsupportedModelError(f"{source.name} is {verdict.what} (family {verdict.name})")
+        raise UnsupportedModelError(f"{source.name} is {verdict.what}; {verdict.advice} (family {verdict.name})")
     if verdict is None:
         some = ", ".join(map(quoted, names[:3]))
         raise UnsupportedModelError(f"{source.name} is of no known masked-mixer family; its tensors are named {some}")
@@ -91,12 +98,16 @@ def _supported(verdict: Family | Unsupported | None, source: Path, names: Sequen
     return verdict
 
 
-def _is_tied(checkpoint: Checkpoint, embedding_name: str, head_name: str) -> bool:
+def _is_tied(checkpoint: Checkpoint, embedding_name: str, head_name: str, compares_tables: bool) -> bool:
     """Whether embedding and output head are one matrix: one of them is missing, or they are equal."""
     embedding, head = checkpoint.tensors.get(embedding_name), checkpoint.tensors.get(head_name)
-    if embedding is None or head is None:
+    if embedding is None or head is None or checkpoint.are_same(embedding_name, head_name):
         return True
-    return embedding == head and np.array_equal(checkpoint.read(embedding_name), checkpoint.read(head_name))
+    return (
+        embedding == head
+        and compares_tables
+        and np.array_equal(checkpoint.read(embedding_name), checkpoint.read(head_name))
+    )
 
 
 def _refuse_other_types(tensors: Mapping[str, TensorInfo]) -> None:

@@ -23,10 +23,18 @@ def structured(evidence: Evidence) -> Verdict:
     """
     block = _token_mixing(evidence.tensors)
     if any(re.fullmatch(r"[023]\.weight", name) for name in block):
-        return Unsupported("srm_expanded", "an expanded structured mixer, a research experiment that is not converted")
+        return Unsupported(
+            "srm_expanded",
+            "an expanded structured mixer, a research experiment that cannot be converted",
+            "convert a checkpoint of a single token mixing or of heads",
+        )
     kinds = _kinds(block)
     if not kinds:
-        return Unsupported("srm", "a structured recurrent mixer of unknown form, which cannot be converted")
+        return Unsupported(
+            "srm",
+            "a structured recurrent mixer of unknown form",
+            "convert one of the forms that mrm/repeat_main.py makes",
+        )
     return _family(_chosen(kinds, evidence.hints.mixer), block, evidence)
 
 
