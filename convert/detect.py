@@ -29,7 +29,15 @@ _ALIASES = tuple(
 )
 _EXPERIMENT = "convert one of the language mixers, which share its other parts"
 _LATER = "this version does not convert it yet; convert a language mixer or an autoencoder"
-_TRANSFORMER = r"self_attn|self_attention|attn|attention|SelfAttention|EncDecAttention"
+_ATTENTION = r"self_attn|self_attention|attn|attention|SelfAttention|EncDecAttention"
+
+
+_TRANSFORMER = Unsupported(
+    "transformer", "a transformer", "mlx-lm runs those: give the whole folder, with its config.json"
+)
+_MIXING = re.compile(
+    rf"(.*\.)?(mixerblocks|mixer_blocks)\.\d+\.(conv|token_mixing).*|.*\.({_ATTENTION})\.(mixerhead|convs?)\..*"
+)
 
 
 def _experiment(name: str, what: str) -> Unsupported:
@@ -37,14 +45,7 @@ def _experiment(name: str, what: str) -> Unsupported:
 
 
 _SIGNATURES: tuple[tuple[str, Verdict | Decide], ...] = (
-    (
-        rf"(.*\.)?(mixerblocks|mixer_blocks)\..*\.({_TRANSFORMER})\..*|.*\.({_TRANSFORMER})\.(mixerhead|convs?)\..*",
-        _experiment("hybrid", "a hybrid of a mixer and a transformer"),
-    ),
-    (
-        rf".*\.({_TRANSFORMER})\..*",
-        Unsupported("transformer", "a transformer", "mlx-lm runs those: give the whole folder, with its config.json"),
-    ),
+    (rf".*\.({_ATTENTION})\..*", lambda evidence: _with_attention(evidence.tensors)),
     (
         r"embed_tokens\.weight",
         Unsupported(
@@ -88,6 +89,12 @@ def detect(evidence: Evidence) -> Verdict | None:
         if any(re.fullmatch(pattern, name) for name in tensors):
             return verdict if isinstance(verdict, Family | Unsupported) else verdict(evidence)
     return _detect_token_mixing(_first_block(tensors), tensors.get("wte.weight"))
+
+
+def _with_attention(tensors: Mapping[str, TensorInfo]) -> Unsupported:
+    if any(_MIXING.fullmatch(name) for name in tensors):
+        return _experiment("hybrid", "a hybrid of a mixer and a transformer")
+    return _TRANSFORMER
 
 
 def _first_block(tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
