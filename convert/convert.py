@@ -12,6 +12,7 @@ import numpy as np
 
 from convert.containers import Checkpoint, open_checkpoint
 from convert.hints import Hints, how_to_tell
+from convert.hub_cache import origin_of
 from convert.key_table import Assignment
 from convert.plan import Plan, plan_conversion
 from convert.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
@@ -136,7 +137,8 @@ def _assigned(checkpoint: Checkpoint, entry: Assignment) -> Float32Array:
 
 def _provenance(source: Path, checkpoint: Checkpoint, plan: Plan, hints: Hints) -> Provenance:
     digests = {file.path.name: file.sha256() for file in checkpoint.files}
-    return Provenance(source=source.name, family=plan.family.name, sha256=digests, hints=hints.given())
+    name, revision = origin_of(source) or (source.name, None)
+    return Provenance(source=name, family=plan.family.name, revision=revision, sha256=digests, hints=hints.given())
 
 
 def _install_words(inferred: ModelConfig, tokenizer: Path | None, folder: Path) -> tuple[ModelConfig, list[str]]:
