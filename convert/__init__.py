@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from convert.convert import ConversionReport as ConversionReport
     from convert.convert import convert_checkpoint as convert_checkpoint
+    from convert.inspect import inspect_checkpoint as inspect_checkpoint
+    from convert.inspection import Inspection as Inspection
     from convert.sentencepiece_json import sentencepiece_to_tokenizer_json as sentencepiece_to_tokenizer_json
     from convert.sentencepiece_json import sentencepiece_tokenizer_config as sentencepiece_tokenizer_config
 
 _HOMES = {
     "ConversionReport": "convert.convert",
+    "Inspection": "convert.inspection",
     "convert_checkpoint": "convert.convert",
+    "inspect_checkpoint": "convert.inspect",
     "sentencepiece_to_tokenizer_json": "convert.sentencepiece_json",
     "sentencepiece_tokenizer_config": "convert.sentencepiece_json",
 }
 
 __all__ = [
     "ConversionReport",
+    "Inspection",
     "convert_checkpoint",
+    "inspect_checkpoint",
     "sentencepiece_to_tokenizer_json",
     "sentencepiece_tokenizer_config",
 ]

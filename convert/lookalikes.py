@@ -80,13 +80,20 @@ class LookalikeError(ConversionError):
         self.advice = advice
 
 
-class SplitCheckpointError(UnsupportedModelError):
-    """A checkpoint that only the tools which wrote it can put together; attributes as `LookalikeError`'s."""
+class UnconvertibleError(UnsupportedModelError):
+    """A model that cannot be converted.
 
-    def __init__(self, name: str, what: str, advice: str) -> None:
-        super().__init__(f"{name} is {what}; {advice}")
+    Attributes:
+        what: What it is, as the end of "this is ...".
+        advice: What to do instead.
+        family: What it was recognised as; None if it was not.
+    """
+
+    def __init__(self, name: str, what: str, advice: str, family: str | None = None) -> None:
+        super().__init__(f"{name} is {what}; {advice}{f' (family {family})' if family else ''}")
         self.what = what
         self.advice = advice
+        self.family = family
 
 
 def file_format(path: Path) -> Format:
@@ -133,15 +140,15 @@ def refuse_split_folder(folder: Path) -> None:
     """Refuse checkpoints that only the tools which wrote them can put together.
 
     Raises:
-        SplitCheckpointError: For FSDP and DeepSpeed folders.
+        UnconvertibleError: For FSDP and DeepSpeed folders.
     """
     names = [entry.name for entry in folder.iterdir()]
     if any(re.fullmatch(r"pytorch_model_fsdp_\d+|.*\.distcp", name) for name in names):
         advice = f"first run: accelerate merge-weights {folder} OUT"
-        raise SplitCheckpointError(str(folder), "a distributed (FSDP) checkpoint", advice)
+        raise UnconvertibleError(str(folder), "a distributed (FSDP) checkpoint", advice)
     if any(re.fullmatch(r"global_step\d+|.*zero_pp_rank.*|mp_rank_\d+_model_states\.pt", name) for name in names):
         advice = "first run the zero_to_fp32.py that lies in it"
-        raise SplitCheckpointError(str(folder), "a DeepSpeed ZeRO checkpoint", advice)
+        raise UnconvertibleError(str(folder), "a DeepSpeed ZeRO checkpoint", advice)
 
 
 def refuse_folder_without_weights(folder: Path) -> None:

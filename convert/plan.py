@@ -12,9 +12,9 @@ from convert.detect import canonical_names, detect
 from convert.family import Evidence, Facts, Family, Unsupported
 from convert.hints import Hints, how_to_tell
 from convert.key_table import Assignment, match_table
-from convert.lookalikes import refuse_data
+from convert.lookalikes import UnconvertibleError, refuse_data
 from convert.weight_file import FLOAT_BYTES, TensorInfo
-from mlx_mixer.errors import ConfigError, ConversionError, UnsupportedModelError
+from mlx_mixer.errors import ConfigError, ConversionError
 from mlx_mixer.foreign import quoted
 from mlx_mixer.model_configs.kinds import ModelConfig
 
@@ -79,17 +79,22 @@ def plan_conversion(checkpoint: Checkpoint, source: Path, hints: Hints, *, compa
 
 def _supported(verdict: Family | Unsupported | None, source: Path, names: Sequence[str], hints: Hints) -> Family:
     if isinstance(verdict, Unsupported):
-        raise UnsupportedModelError(f"{source.name} is {verdict.what}; {verdict.advice} (family {verdict.name})")
+        raise UnconvertibleError(source.name, verdict.what, verdict.advice, verdict.name)
     if verdict is None:
         some = ", ".join(map(quoted, names[:3]))
-        raise UnsupportedModelError(f"{source.name} is of no known masked-mixer family; its tensors are named {some}")
+        raise UnconvertibleError(
+            source.name,
+            f"of no known masked-mixer family; its tensors are named {some}",
+            "give a checkpoint of one of the families in docs/convert.md",
+        )
     mixer = hints.mixer
     # Softmax weights share all keys with other families, so only the user or the name of the run can tell.
     names_softmax = any(SOFTMAX_RUN.search(part) for part in source.absolute().parts[-3:])
     if "softmax" in (mixer or "") or (mixer is None and names_softmax):
-        raise UnsupportedModelError(
-            f"{source.name} is said to have softmax over its mixing weights; such models change with every call and "
-            f"cannot be converted; if it has none, {how_to_tell('mixer', verdict.mixer)}"
+        raise UnconvertibleError(
+            source.name,
+            "said to have softmax over its mixing weights; such models change with every call and cannot be converted",
+            f"if it has none, {how_to_tell('mixer', verdict.mixer)}",
         )
     if mixer is not None and mixer != verdict.mixer:
         raise ConversionError(

@@ -21,14 +21,14 @@ def structured(evidence: Evidence) -> Verdict:
         UsageError: If its keys fit several kinds and no hint names one.
         ConversionError: If the hint names a kind that they do not fit.
     """
-    block = _token_mixing(evidence.tensors)
+    block = token_mixing_block(evidence.tensors)
     if any(re.fullmatch(r"[023]\.weight", name) for name in block):
         return Unsupported(
             "srm_expanded",
             "an expanded structured mixer, a research experiment that cannot be converted",
             "convert a checkpoint of a single token mixing or of heads",
         )
-    kinds = _kinds(block)
+    kinds = possible_kinds(block)
     if not kinds:
         return Unsupported(
             "srm",
@@ -38,7 +38,7 @@ def structured(evidence: Evidence) -> Verdict:
     return _family(_chosen(kinds, evidence.hints.mixer), block, evidence)
 
 
-def _token_mixing(tensors: Mapping[str, TensorInfo]) -> Block:
+def token_mixing_block(tensors: Mapping[str, TensorInfo]) -> Block:
     """The token mixing of the lowest block there is, by names within it."""
     blocks: dict[int, dict[str, TensorInfo]] = {}
     for name, info in tensors.items():
@@ -47,7 +47,7 @@ def _token_mixing(tensors: Mapping[str, TensorInfo]) -> Block:
     return blocks[min(blocks)] if blocks else {}
 
 
-def _kinds(block: Block) -> tuple[TokenMixingKind, ...]:
+def possible_kinds(block: Block) -> tuple[TokenMixingKind, ...]:
     """The kinds that write such keys, the likeliest first."""
     if "mixer_heads.weight" in block:
         return ("parallel_heads",)
@@ -74,6 +74,12 @@ def _kinds_with_heads(block: Block) -> tuple[TokenMixingKind, ...]:
     return ("mixed_heads", "col_heads")
 
 
+def mixing_length(block: Block) -> int:
+    """Number of positions that a token mixing has weights for."""
+    bias = block.get("bias") or block.get("mixer_heads.0.bias") or block.get("mixer_heads.bias")
+    return bias.shape[-1] if bias is not None and bias.shape else 1
+
+
 def _chosen(kinds: tuple[TokenMixingKind, ...], hint: str | None) -> TokenMixingKind:
     if hint is not None and "softmax" in hint:
         return kinds[0]  # refused where the hint is understood
@@ -89,8 +95,7 @@ def _chosen(kinds: tuple[TokenMixingKind, ...], hint: str | None) -> TokenMixing
 def _family(kind: TokenMixingKind, block: Block, evidence: Evidence) -> Family:
     hints = evidence.hints
     has_decay = any(name.endswith("decay_value") for name in block)
-    bias = block.get("bias") or block.get("mixer_heads.0.bias") or block.get("mixer_heads.bias")
-    length = bias.shape[-1] if bias is not None and bias.shape else 1
+    length = mixing_length(block)
     has_projections = "in_proj.weight" in block or "proj_head.0.weight" in block
     is_parallel = kind == "parallel_heads" and has_projections
     uses_projections = has_projections and not (is_parallel and hints.use_projections is False)

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from mlx_mixer.cli.inspection import show_inspection
 from mlx_mixer.cli.output import narrate, print_foreign, print_json
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Model folder to make.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Model folder to make.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="tokenizer.json, SentencePiece model or folder.")
 @click.option("--padding-side", type=click.Choice(["left", "right"]), help="Where training texts were padded.")
 @click.option("--pad-token-id", type=int, help="Id that they were padded with.")
@@ -21,14 +22,22 @@ from mlx_mixer.cli.output import narrate, print_foreign, print_json
 @click.option("--decoder-input", type=click.Choice(["repeat", "unroll"]), help="For autoencoders.")
 @click.option("--decay-constant", type=float, help="For structured recurrent mixers.")
 @click.option("--use-projections/--no-use-projections", default=None, help="For structured mixers with parallel heads.")
+@click.option("--inspect", is_flag=True, help="Say what SOURCE is and what is missing; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def convert(source: Path, out: Path, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def convert(
+    context: click.Context, source: Path, out: Path | None, inspect: bool, as_json: bool, **options: Any
+) -> None:
     """Convert a PyTorch checkpoint into a model folder.
 
     SOURCE is a Trainer run or checkpoint folder, a .safetensors file, a .bin file or a shard index. Nothing in it is
     executed. What a checkpoint does not hold is told with the options, and kept in the folder's config.json.
     """
     hints = {name: value for name, value in options.items() if value is not None}
+    if inspect:
+        context.exit(show_inspection(source, as_json, hints))
+    if out is None:
+        raise click.UsageError("give the model folder to make: --out DIR (or --inspect, to only look)", context)
     # Named and not imported: the library does not know the converter.
     report = import_module("convert").convert_checkpoint(source, out, **hints)
     if as_json:

@@ -148,3 +148,30 @@ def test_wrong_use_ends_with_two(arguments: list[str], message: str, tmp_path: P
     assert done.returncode == 2
     assert message in done.stderr
     assert not Path("out").exists()
+
+
+def test_inspecting_prints_and_writes_nothing(tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = run(checkpoint("srm_row"), "--inspect")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.split() == ["parameters", "21,120"] for line in lines)
+    assert any(line.startswith("hint        --mixer row | col | toeplitz (needed;") for line in lines)
+    assert done.stderr == "note: the configuration is that of mixer=row\n"
+    described = run(checkpoint("srm_row"), "--inspect", "--json", "--mixer", "col")
+    found = json.loads(described.stdout)
+    assert (found["family"], found["verdict"], found["config"]["token_mixing"]) == ("srm", "convertible", "col")
+    assert described.stderr == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_inspecting_what_is_refused_ends_with_four(tmp_path: Path) -> None:
+    (tmp_path / "optimizer.pt").write_bytes(torch_bytes({"state": {}, "param_groups": []}, {}))
+    done = run(tmp_path / "optimizer.pt", "--inspect")
+    assert done.returncode == 4
+    assert "the state of an optimizer" in done.stdout
+    assert "give the checkpoint folder" in done.stdout
+    refused = run(checkpoint("memory_token"), "--inspect", "--json")
+    assert refused.returncode == 4
+    assert json.loads(refused.stdout)["family"] == "memory"
+    assert run(tmp_path / "nothing", "--inspect").returncode == 3
