@@ -26,7 +26,7 @@ from mlx_mixer.cli.output import narrate, print_foreign, print_json
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def convert(
-    context: click.Context, source: Path, out: Path | None, inspect: bool, as_json: bool, **options: Any
+    context: click.Context, /, source: Path, out: Path | None, inspect: bool, as_json: bool, **options: Any
 ) -> None:
     """Convert a PyTorch checkpoint into a model folder.
 
