@@ -50,6 +50,23 @@ def test_importing_mlx_first_is_noticed() -> None:
     )
 
 
+@on_linux_x86
+def test_idle_threads_of_the_blas_do_not_spin() -> None:
+    """They would take the cores from what the program does between two products."""
+    code = """
+import mlx_mixer, time, mlx.core as mx
+matrix = mx.ones((512, 512))
+for _ in range(5):
+    mx.eval(matrix @ matrix)
+    before = time.process_time()
+    time.sleep(0.1)
+    print(time.process_time() - before)
+"""
+    assert max(map(float, python(code).split())) < 0.01
+    if (os.cpu_count() or 1) > 1:
+        assert min(map(float, python(code, KMP_BLOCKTIME="200").split())) > 0.01, "the setting decides"
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = ("mlx", "mlx_lm", "transformers", "textual", "numpy", "sqlite_utils", "click")
     code = f"import sys, mlx_mixer; print([name for name in {heavy} if name in sys.modules])"
