@@ -9,6 +9,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.memory_layout import lay_out_for_decode
 from mlx_mixer.models.language import LanguageMixer
 
 SIZES = {"vocab_size": 8192, "hidden_size": 512, "num_layers": 8, "context_length": 512, "intermediate_size": 2048}
@@ -21,6 +22,7 @@ READINGS = 3
 def random_model(**changes: Any) -> LanguageMixer:
     """A flat mixer with random weights: d 512, 8 layers, 512 positions, 8,192 token ids unless said otherwise."""
     model = LanguageMixer(LanguageMixerConfig(**{**SIZES, **changes}))
+    lay_out_for_decode(model)  # as `load_model` does
     mx.eval(model.parameters())
     return model
 
