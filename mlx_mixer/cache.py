@@ -4,11 +4,11 @@ The mixing matrix does not depend on data, so the rows a token mixing has seen a
 decoding from them is exact. It also means the whole past can be mixed ahead of time: when position t enters a block
 of `BLOCK` positions, one product
 
-.. math:: P = W_{[b, b + 32),\, [0, b)}\, X_{[0, b)}
+.. math:: A = W_{[b, b + 32),\, [0, b)}\, X_{[0, b)} + b_{[b, b + 32)}
 
-adds what all earlier blocks contribute to the next 32 positions. A step then reads at most 32 rows, whatever the
-length of the text. Steps work on arrays of fixed shapes with the position in an array, so that one compiled graph
-serves every position.
+adds what all earlier blocks contribute to the next 32 positions, bias included. A step then reads at most 32 rows,
+whatever the length of the text. Steps work on arrays of fixed shapes with the position in an array, so that one
+compiled graph serves every position.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol, Self
 
 import mlx.core as mx
 
-from mlx_mixer.kernels.mix_step import BLOCK, block_row, mix_step, write_row
+from mlx_mixer.kernels.mix_step import mix_step, row_of_block
+from mlx_mixer.kernels.recent_rows import BLOCK, write_row
 from mlx_mixer.kernels.row_mix import mix_rows
 from mlx_mixer.state_cache import StateCache
 
@@ -111,65 +112,61 @@ def _by_head(bias: mx.array, dims: int) -> mx.array:
     return mx.repeat(bias.T, dims // bias.shape[0], axis=1)
 
 
+class Block(NamedTuple):
+    """What the steps of one block of positions read of one product.
+
+    Attributes:
+        recent: ``(B, BLOCK, D)``, the rows of the block, zeros after those seen.
+        ahead: ``(B, BLOCK, D)``, what earlier blocks and the bias add to each position.
+        within: ``(H, K, BLOCK, BLOCK)``, the weights among the block's own positions, zero above the diagonal.
+    """
+
+    recent: mx.array
+    ahead: mx.array
+    within: mx.array
+
+
 class StepCache:
     """One decode step seen by a token mixing: arrays of fixed shapes, position included.
 
     Args:
         position: ``(1,)`` int32, the position of the new token.
-        entries: For every product its rows of the current block and what earlier blocks add to it, both ``(B, BLOCK,
-            D)``.
+        entries: The current block of every product.
     """
 
-    def __init__(self, position: mx.array, entries: "Sequence[Block]") -> None:
+    def __init__(self, position: mx.array, entries: Sequence[Block]) -> None:
         self.position = position
         # Compiled functions are given plain tuples for named ones.
         self.entries = [Block(*entry) for entry in entries]
 
-    def mix(self, index: int, mixing: RowMixing, rows: mx.array) -> mx.array:
-        if mixing.weight.shape[1] == 1:
-            return self._fused(index, mixing, rows, norm=None, eps=0.0)
-        recent, ahead = self.entries[index]
-        within = self.position % BLOCK
-        recent = write_row(recent, rows[:, 0], self.position)
-        self.entries[index] = Block(recent, ahead)
-        num_heads, taps, length, _ = mixing.weight.shape
-        row = block_row(mixing.weight.reshape(-1, length, length), self.position)
-        mixed = mix_rows(row.reshape(num_heads, taps, 1, BLOCK), recent, BLOCK)
-        mixed = mixed + mx.slice(ahead, within, axes=(1,), slice_size=rows.shape)
-        if mixing.bias is None:
-            return mixed
-        bias = mx.slice(mixing.bias, self.position, axes=(1,), slice_size=(mixing.bias.shape[0], 1))
-        return mixed + _by_head(bias, rows.shape[2])
+    def mix(self, index: int, _mixing: RowMixing, rows: mx.array) -> mx.array:
+        """See `DecodeCache.mix`; the product's weights are in its block already."""
+        block = self.entries[index]
+        if block.within.shape[1] == 1:
+            return self._fused(index, rows, norm=None, eps=0.0)
+        recent = write_row(block.recent, rows[:, 0], self.position)
+        self.entries[index] = block._replace(recent=recent)
+        mixed = mix_rows(row_of_block(block.within, self.position), recent, BLOCK)
+        return mixed + mx.slice(block.ahead, self.position % BLOCK, axes=(1,), slice_size=rows.shape)
 
-    def add_mixed(self, mixing: RowMixing, x: mx.array, norm: tuple[mx.array, mx.array], eps: float) -> mx.array:
+    def add_mixed(self, x: mx.array, norm: tuple[mx.array, mx.array], eps: float) -> mx.array:
         """A whole sublayer of one product and one tap: `x` plus the mixed values of its layer norm, ``(B, 1, D)``."""
-        return self._fused(0, mixing, x, norm=norm, eps=eps)
+        return self._fused(0, x, norm=norm, eps=eps)
 
-    def _fused(
-        self, index: int, mixing: RowMixing, x: mx.array, *, norm: tuple[mx.array, mx.array] | None, eps: float
-    ) -> mx.array:
-        recent, ahead = self.entries[index]
-        weight = mixing.weight[:, 0]
-        y, row = mix_step(
+    def _fused(self, index: int, x: mx.array, *, norm: tuple[mx.array, mx.array] | None, eps: float) -> mx.array:
+        block = self.entries[index]
+        y, recent = mix_step(
             x[:, 0],
-            past=ahead,
-            recent=recent,
-            weight=weight,
-            bias=mx.zeros(weight.shape[:2], weight.dtype) if mixing.bias is None else mixing.bias,
+            ahead=block.ahead,
+            recent=block.recent,
+            within=block.within[:, 0],
             position=self.position,
             norm=norm,
             eps=eps,
             residual=norm is not None,
         )
-        self.entries[index] = Block(write_row(recent, row, self.position), ahead)
+        self.entries[index] = block._replace(recent=recent)
         return y[:, None]
-
-
-class Block(NamedTuple):
-    """Rows of the current block, zeros after those seen, and what earlier blocks add; both ``(B, BLOCK, D)``."""
-
-    recent: mx.array
-    ahead: mx.array
 
 
 class MixerCache:
@@ -268,7 +265,7 @@ class MixerCache:
             return
         # At the end of a block the offset is already that of the next one.
         start = (self.offset - 1) // BLOCK * BLOCK if self.offset else 0
-        for index, (recent, _) in enumerate(self._blocks):
+        for index, (recent, *_) in enumerate(self._blocks):
             buffer = self._with_room(index, recent, self.offset)
             buffer[:, start : self.offset] = recent[:, : self.offset - start]
             self._rows[index] = buffer
@@ -277,16 +274,20 @@ class MixerCache:
     def _look_ahead(self, index: int, mixing: RowMixing, like: mx.array) -> Block:
         batch, _, dims = like.shape
         start = self.offset // BLOCK * BLOCK
+        stop = min(start + BLOCK, mixing.weight.shape[2])
         recent = mx.zeros((batch, BLOCK, dims), like.dtype)
-        ahead = recent
+        ahead = mx.zeros((batch, BLOCK, dims), like.dtype)
         rows = self._rows[index]
         if rows is not None and self.offset > start:
             recent[:, : self.offset - start] = rows[:, start : self.offset]
         if rows is not None and start > 0:
-            weight = mixing.weight[:, :, start : start + BLOCK, :start]
-            ahead = mx.zeros((batch, BLOCK, dims), like.dtype)
-            ahead[:, : weight.shape[2]] = mix_rows(weight, rows[:, :start], start)
-        return Block(recent, ahead)
+            ahead[:, : stop - start] = mix_rows(mixing.weight[:, :, start:stop, :start], rows[:, :start], start)
+        if mixing.bias is not None:
+            ahead[:, : stop - start] += _by_head(mixing.bias[:, start:stop], dims)
+        # The last block may reach beyond the matrix.
+        beyond = (0, start + BLOCK - stop)
+        within = mx.pad(mx.tril(mixing.weight[:, :, start:stop, start:stop]), [(0, 0), (0, 0), beyond, beyond])
+        return Block(recent, ahead, within)
 
     def _with_room(self, index: int, rows: mx.array, stop: int) -> mx.array:
         buffer = self._rows[index]

@@ -61,7 +61,8 @@ def generate_tokens(
         for processor in logits_processors:
             logits = processor(history, logits)
         token = sampler(log_softmax(logits))
-        history = mx.concatenate([history, token])
+        if logits_processors:
+            history = mx.concatenate([history, token])
         mx.async_eval(token)
         return token
 

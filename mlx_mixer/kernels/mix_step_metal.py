@@ -8,12 +8,13 @@ normalisation are computed anew in every threadgroup: that is cheaper than a lau
 import mlx.core as mx
 
 from mlx_mixer.kernels.metal_source import SIMD_WIDTH, MetalSource, build, tiles
+from mlx_mixer.kernels.recent_rows import write_row
 
 SIMD_GROUPS = 8
 
 MIX_STEP = MetalSource(
     name="mix_step",
-    inputs=("x", "past", "recent", "weight", "bias", "norm_weight", "norm_bias", "epsilon", "position"),
+    inputs=("x", "ahead", "recent", "within", "norm_weight", "norm_bias", "epsilon", "position"),
     outputs=("y", "row"),
     body="""
     constexpr int LANES = 32;
@@ -22,10 +23,8 @@ MIX_STEP = MetalSource(
     threadgroup float squares[SIMD_GROUPS];
 
     const int dims = x_shape[1];
-    const int heads = weight_shape[0];
-    const int context = weight_shape[2];
-    const int t = position[0];
-    const int slot = t % BLOCK;
+    const int heads = within_shape[0];
+    const int slot = position[0] % BLOCK;
     const int lane = thread_index_in_simdgroup;
     const int group = simdgroup_index_in_threadgroup;
     const int index = thread_index_in_threadgroup;
@@ -57,13 +56,12 @@ MIX_STEP = MetalSource(
       scale = metal::precise::rsqrt(variance / float(dims) + epsilon[0]);
     }
 
-    // One row of the mixing matrix; 64 bits because all heads together may exceed 2^31 elements.
     const int head = live ? column / (dims / heads) : 0;
-    auto mixing = weight + ((int64_t)head * context + t) * context;
+    auto mixing = within + (head * BLOCK + slot) * BLOCK;
     float total = 0.0f;
     if (live) {
       for (int s = group; s < slot; s += SIMD_GROUPS)
-        total += float(mixing[t - slot + s]) * float(recent[(batch * BLOCK + s) * dims + column]);
+        total += float(mixing[s]) * float(recent[(batch * BLOCK + s) * dims + column]);
     }
     partial[group * LANES + lane] = total;
     threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -73,8 +71,7 @@ MIX_STEP = MetalSource(
       float normal = input;
       if (NORMALISE) normal = (input - mean) * scale * float(norm_weight[column]) + float(norm_bias[column]);
       const T fresh = T(normal);
-      float value = float(mixing[t]) * float(fresh) + float(bias[head * context + t]);
-      value += float(past[(batch * BLOCK + slot) * dims + column]);
+      float value = float(mixing[slot]) * float(fresh) + float(ahead[(batch * BLOCK + slot) * dims + column]);
       for (int g = 0; g < SIMD_GROUPS; g++) value += partial[g * LANES + lane];
       if (RESIDUAL) value += input;
       y[batch * dims + column] = T(value);
@@ -86,10 +83,9 @@ MIX_STEP = MetalSource(
 
 def mix_step_metal(
     x: mx.array,
-    past: mx.array,
+    ahead: mx.array,
     recent: mx.array,
-    weight: mx.array,
-    bias: mx.array,
+    within: mx.array,
     position: mx.array,
     norm: tuple[mx.array, mx.array] | None,
     eps: float,
@@ -98,9 +94,9 @@ def mix_step_metal(
     """See `mix_step`."""
     batch, dims = x.shape
     # Without a normalisation the kernel never looks at its parameters, but it still wants arrays.
-    norm_weight, norm_bias = (bias, bias) if norm is None else norm
+    norm_weight, norm_bias = (ahead, ahead) if norm is None else norm
     y, row = build(MIX_STEP)(
-        inputs=[x, past, recent, weight, bias, norm_weight, norm_bias, mx.array([eps], mx.float32), position],
+        inputs=[x, ahead, recent, within, norm_weight, norm_bias, mx.array([eps], mx.float32), position],
         template=[
             ("T", x.dtype),
             ("BLOCK", recent.shape[1]),
@@ -113,4 +109,4 @@ def mix_step_metal(
         output_shapes=[x.shape, x.shape],
         output_dtypes=[x.dtype, x.dtype],
     )
-    return y, row
+    return y, write_row(recent, row, position)

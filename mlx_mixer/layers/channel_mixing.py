@@ -33,4 +33,5 @@ class ChannelMixing(nn.Module):
         if is_better_turned(x, self.up, self.down):
             inner = self._activation(apply_to_columns(self.up, as_columns(x)))
             return from_columns(apply_to_columns(self.down, inner), x)
-        return self.down(self._activation(self.up(x)))
+        rows = x.reshape(-1, x.shape[-1])  # once here, and not around each product
+        return self.down(self._activation(self.up(rows))).reshape(x.shape)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.kernels.mix_step import BLOCK
+from mlx_mixer.kernels.recent_rows import BLOCK
 from tests.metal.cases import DTYPES, PRODUCT_SHAPES, STEP_SHAPES, check_outer, check_product, check_step
 from tests.metal.stand_in import StandIn
 
@@ -13,9 +13,8 @@ from tests.metal.stand_in import StandIn
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", STEP_SHAPES, ids=str)
 @pytest.mark.usefixtures("metal")
-def test_a_step_reads_the_past_and_never_the_future(shape: tuple[int, int, int, int], dtype: mx.Dtype) -> None:
-    context = shape[-1]
-    for position in sorted({0, 1, 17 % context, min(31, context - 1), min(32, context - 1), context - 1}):
+def test_a_step_reads_the_past_and_never_the_future(shape: tuple[int, int, int], dtype: mx.Dtype) -> None:
+    for position in (0, 1, 17, 31, 32, 4000):
         check_step(shape, dtype, position)
 
 
@@ -23,7 +22,7 @@ def test_a_step_reads_the_past_and_never_the_future(shape: tuple[int, int, int, 
 @pytest.mark.usefixtures("metal")
 def test_a_projected_step_adds_neither_norm_nor_residual(dtype: mx.Dtype) -> None:
     """Headed forms project before and after, so the kernel must leave both out."""
-    check_step((2, 2, 20, 45), dtype, 37, normalise=False, residual=False)
+    check_step((2, 2, 20), dtype, 37, normalise=False, residual=False)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -41,15 +40,12 @@ def test_the_product_and_its_gradients_see_the_triangle_only(
     batch=st.integers(1, 2),
     heads=st.integers(1, 3),
     head_dims=st.integers(8, 30),
-    context=st.integers(8, 80),
-    data=st.data(),
+    position=st.integers(0, 1 << 20),
 )
 @pytest.mark.usefixtures("metal")
-def test_a_step_is_right_at_any_shape(
-    batch: int, heads: int, head_dims: int, context: int, data: st.DataObject
-) -> None:
+def test_a_step_is_right_at_any_shape(batch: int, heads: int, head_dims: int, position: int) -> None:
     """Shapes are data to the kernel, so this needs no further compilation."""
-    check_step((batch, heads, head_dims, context), mx.float32, data.draw(st.integers(0, context - 1)))
+    check_step((batch, heads, head_dims), mx.float32, position)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -73,16 +69,16 @@ def test_a_product_is_right_at_any_shape(
 def test_one_compilation_serves_every_position(emulator: StandIn) -> None:
     """The position is data: a text per token would compile a kernel per token."""
     for position in (0, 40):
-        check_step((2, 2, 20, 45), mx.float32, position)
+        check_step((2, 2, 20), mx.float32, position)
     assert len({work.kernel for work in emulator.launches}) == 1
 
 
 def test_a_step_reads_each_recent_row_once(emulator: StandIn) -> None:
     position, dims = 44, 40
-    check_step((2, 2, 20, 45), mx.float32, position)
+    check_step((2, 2, 20), mx.float32, position)
     (work,) = emulator.launches
     assert work.read["recent"] == 2 * (position % BLOCK) * dims * 4
-    assert work.read["past"] == 2 * dims * 4
+    assert work.read["ahead"] == 2 * dims * 4
 
 
 def test_the_product_skips_tiles_above_the_diagonal(emulator: StandIn) -> None:

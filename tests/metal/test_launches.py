@@ -8,31 +8,29 @@ import pytest
 from mlx import nn
 
 from mlx_mixer.kernels import mix_step as module
-from mlx_mixer.kernels.mix_step import BLOCK, mix_step, write_row
+from mlx_mixer.kernels.mix_step import mix_step
+from mlx_mixer.kernels.recent_rows import BLOCK
 from mlx_mixer.layers import channel_mixing, token_mixing
 from mlx_mixer.models.decode_step import DecodeStep
 from tests.metal.graph import as_on_a_mac, launches
 from tests.tiny import FORMS, tiny_model
 
-LAYERS, DIMS, CONTEXT = 2, 64, 96
+LAYERS, DIMS = 2, 64
 
 
-def step(
-    x: mx.array, position: mx.array, weight: mx.array, bias: mx.array, gain: mx.array, *caches: mx.array
-) -> list[mx.array]:
-    """The token mixing of each layer for one token; `caches` are past and recent rows of each layer."""
-    rows = []
-    for past, recent in zip(caches[::2], caches[1::2], strict=True):
-        inputs = {"past": past, "recent": recent, "weight": weight, "bias": bias, "position": position}
-        x, row = mix_step(x, **inputs, norm=(gain, gain))
-        rows.append(write_row(recent, row, position))
-    return [x, *rows]
+def step(x: mx.array, position: mx.array, within: mx.array, gain: mx.array, *caches: mx.array) -> list[mx.array]:
+    """The token mixing of each layer for one token; `caches` are what lies ahead and recent rows of each layer."""
+    blocks = []
+    for ahead, recent in zip(caches[::2], caches[1::2], strict=True):
+        x, block = mix_step(x, ahead=ahead, recent=recent, within=within, position=position, norm=(gain, gain))
+        blocks.append(block)
+    return [x, *blocks]
 
 
 def arguments() -> list[mx.array]:
     caches = [mx.zeros((1, BLOCK, DIMS)) for _ in range(2 * LAYERS)]
-    weight, bias = mx.zeros((1, CONTEXT, CONTEXT)), mx.zeros((1, CONTEXT))
-    return [mx.zeros((1, DIMS)), mx.array([40], mx.int32), weight, bias, mx.ones((DIMS,)), *caches]
+    within = mx.zeros((1, BLOCK, BLOCK))
+    return [mx.zeros((1, DIMS)), mx.array([40], mx.int32), within, mx.ones((DIMS,)), *caches]
 
 
 def test_a_layer_mixes_in_one_launch_and_keeps_its_row_in_another(
@@ -58,12 +56,12 @@ def test_the_decode_step_of_a_model_contains_its_kernels(
         entry.enter_step(layer.token_mixing.mixings, mx.zeros((1, 1, 16)))
         for entry, layer in zip(cache, model.layers, strict=True)
     ]
-    products = len(entries[0])
+    products, parts = len(entries[0]), len(entries[0][0])
     decode_step = DecodeStep(model.layers, model.embed_tokens, lambda x: x, {})
 
     def step(ids: mx.array, position: mx.array, *rows: mx.array) -> list[mx.array]:
-        pairs = [list(rows[start : start + 2]) for start in range(0, len(rows), 2)]
-        layers = [pairs[start : start + products] for start in range(0, len(pairs), products)]
+        blocks = [list(rows[start : start + parts]) for start in range(0, len(rows), parts)]
+        layers = [blocks[start : start + products] for start in range(0, len(blocks), products)]
         hidden, left = decode_step.trace(ids, [position], [layers], (1,))
         return [hidden, *(block.recent for layer in left[0] for block in layer)]
 

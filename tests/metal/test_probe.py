@@ -13,7 +13,7 @@ from mlx_mixer.kernels.verdicts import VerdictStore
 from tests.metal.mutants import STEP_MUTANTS, mutated
 from tests.metal.stand_in import StandIn
 
-SMALL = {"batch": 1, "dims": 8, "heads": 1, "context": 33, "normalise": 1, "residual": 1}
+SMALL = {"batch": 1, "dims": 8, "heads": 1, "normalise": 1, "residual": 1}
 DTYPES = (mx.float32,)
 
 

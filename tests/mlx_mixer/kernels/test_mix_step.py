@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlx_mixer.kernels.mix_step import BLOCK, mix_step, write_row
+from mlx_mixer.kernels.mix_step import mix_step
+from mlx_mixer.kernels.recent_rows import BLOCK
 
 Numbers = NDArray[np.float64]
 TOLERANCE = {mx.float32: 1e-5, mx.float16: 2e-2, mx.bfloat16: 1e-1}
@@ -42,35 +43,46 @@ class Sublayer:
         """The bias of each position and feature, ``(L, D)``."""
         return np.repeat(self.bias.T, self.x.shape[-1] // self.bias.shape[0], axis=1)
 
-    def past(self, start: int) -> Numbers:
-        """What positions before `start` contribute to those of its block, ``(B, 32, D)``."""
-        context = self.x.shape[1]
+    def ahead(self, start: int) -> Numbers:
+        """What positions before `start` and the bias contribute to those of its block, ``(B, 32, D)``."""
+        _, context, dims = self.x.shape
         stop = min(start + BLOCK, context)
         matrix = np.zeros((self.weight.shape[0], BLOCK, context))
         matrix[:, : stop - start, :start] = self.weight[:, start:stop, :start]
-        return self.mixed(matrix)
+        bias = np.zeros((BLOCK, dims))
+        bias[: stop - start] = self.spread_bias()[start:stop]
+        return self.mixed(matrix) + bias
+
+    def within(self, start: int) -> Numbers:
+        """The weights among the positions of one block, ``(H, 32, 32)``."""
+        stop = min(start + BLOCK, self.x.shape[1])
+        square = np.zeros((self.weight.shape[0], BLOCK, BLOCK))
+        square[:, : stop - start, : stop - start] = self.weight[:, start:stop, start:stop]
+        return square
 
 
 def decode(layer: Sublayer, dtype: mx.Dtype, *, residual: bool) -> tuple[Numbers, int]:
     """Results of every position, from one compiled step; and how often that was traced."""
     traces = 0
-    weight, bias = to_mlx(layer.weight, dtype), to_mlx(layer.bias, dtype)
     norm = None if layer.norm is None else (to_mlx(layer.norm[0], dtype), to_mlx(layer.norm[1], dtype))
 
     @mx.compile
-    def step(x: mx.array, past: mx.array, recent: mx.array, position: mx.array) -> tuple[mx.array, mx.array]:
+    def step(
+        x: mx.array, ahead: mx.array, recent: mx.array, within: mx.array, position: mx.array
+    ) -> tuple[mx.array, mx.array]:
         nonlocal traces
         traces += 1
-        block = {"past": past, "recent": recent, "position": position}
-        y, row = mix_step(x, **block, weight=weight, bias=bias, norm=norm, residual=residual)
-        return y, write_row(recent, row, position)
+        block = {"ahead": ahead, "recent": recent, "within": within, "position": position}
+        return mix_step(x, **block, norm=norm, residual=residual)
 
     batch, context, dims = layer.x.shape
     recent, results = mx.zeros((batch, BLOCK, dims), dtype), []
     for position in range(context):
         if position % BLOCK == 0:
-            past = to_mlx(layer.past(position), dtype)
-        y, recent = step(to_mlx(layer.x[:, position], dtype), past, recent, mx.array([position], mx.int32))
+            # Rows of the last block are still there, as in a cache that is not cleared.
+            block = to_mlx(layer.ahead(position), dtype), to_mlx(layer.within(position), dtype)
+        now = mx.array([position], mx.int32)
+        y, recent = step(to_mlx(layer.x[:, position], dtype), block[0], recent, block[1], now)
         results.append(np.array(y.astype(mx.float32)))
     return np.stack(results, axis=1).astype(np.float64), traces
 
@@ -107,11 +119,3 @@ def test_one_trace_serves_every_position() -> None:
     """The position is an array: a Python integer would make every token a new graph."""
     _, traces = decode(Sublayer(1, 1, 4, 70), mx.float32, residual=True)
     assert traces == 1
-
-
-def test_weights_above_the_diagonal_and_stale_rows_count_for_nothing() -> None:
-    """The block still holds rows of the last one, which stored weights may not have zeros for."""
-    layer = Sublayer(1, 1, 4, 40)
-    want, _ = decode(layer, mx.float32, residual=True)
-    layer.weight = layer.weight + np.triu(np.ones_like(layer.weight), 1)
-    assert np.array_equal(decode(layer, mx.float32, residual=True)[0], want)
