@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convert.reference.arithmetic import Float64Array, Weights, affine, gelu, layer_norm
+from convert.reference.arithmetic import Float64Array, Weights, affine, gelu, layer_norm, mix_positions
 from convert.reference.source import Source
 
 # From (B, n, d) normalised inputs to what is added to the residual stream, with the same shape.
@@ -60,7 +60,7 @@ def convolution(source: Source, name: str, reads: Mask = causal) -> Mixing:
         padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(before, taps - 1 - before)])
         out = np.zeros(x.shape)
         for tap in range(taps):
-            out += _masked(weight[:length, :length, tap], reads) @ padded[..., tap : tap + dims]
+            out += mix_positions(_masked(weight[:length, :length, tap], reads), padded[..., tap : tap + dims])
         return out + source.read(f"{name}.bias")[:length, None]
 
     return mix
@@ -94,10 +94,10 @@ def block(source: Source, name: str, mixing: Mixing, x: Float64Array) -> Float64
 def _expanded(source: Source, name: str) -> Mixing:
     def mix(x: Float64Array) -> Float64Array:
         length = x.shape[-2]
-        inner = _masked(source.read(f"{name}.0.weight")[:length, :length, 0], causal) @ x
+        inner = mix_positions(_masked(source.read(f"{name}.0.weight")[:length, :length, 0], causal), x)
         if f"{name}.0.bias" in source:
             inner = inner + source.read(f"{name}.0.bias")[:length, None]
-        outer = _masked(source.read(f"{name}.2.weight")[:length, :length, 0], causal) @ gelu(inner)
+        outer = mix_positions(_masked(source.read(f"{name}.2.weight")[:length, :length, 0], causal), gelu(inner))
         return outer + source.read(f"{name}.2.bias")[:length, None] if f"{name}.2.bias" in source else outer
 
     return mix

@@ -6,7 +6,7 @@ here, lag by lag; the product runs them as recurrences.
 
 import numpy as np
 
-from convert.reference.arithmetic import Float64Array, affine, layer_norm, silu
+from convert.reference.arithmetic import Float64Array, affine, layer_norm, mix_positions, silu
 from convert.reference.masked import Mixing
 from convert.reference.source import Source
 
@@ -149,7 +149,7 @@ def _mix_taps(x: Float64Array, weight: Float64Array, delta: float) -> Float64Arr
 def _apply(matrix: Float64Array, x: Float64Array) -> Float64Array:
     """M[s, t] to the rows of ``(B, n, d)``."""
     length = x.shape[-2]
-    return matrix[:length, :length].T @ x
+    return mix_positions(matrix[:length, :length].T, x)
 
 
 def _powers(delta: float, length: int) -> Float64Array:
