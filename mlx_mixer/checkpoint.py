@@ -8,28 +8,31 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import CheckpointError, ConfigError, ModelNotFoundError, UnsupportedModelError
+from mlx_mixer.memory_layout import lay_out_for_decode
 from mlx_mixer.model_configs.kinds import ModelConfig, config_from_dict
 from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
 from mlx_mixer.models.kinds import Model, make_model
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.paths import default_paths
-from mlx_mixer.safetensors_header import check_safetensors
+from mlx_mixer.quantization import dequantize_weights, is_unpacked_on, quantize_modules, stored_quantized
+from mlx_mixer.stored_weights import INDEX_NAME as INDEX_NAME
+from mlx_mixer.stored_weights import WEIGHTS_NAME as WEIGHTS_NAME
+from mlx_mixer.stored_weights import read_weights
 
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
-INDEX_NAME = "model.safetensors.index.json"
 TOKENIZER_NAME = "tokenizer.json"
 MAX_CONFIG_BYTES = 1 << 20
 
@@ -87,13 +90,14 @@ def load_config(path: str | Path) -> ModelConfig:
         raise CheckpointError(f"{file}: {error}") from error
 
 
-def load_model(path: str | Path) -> Model:
+def load_model(path: str | Path, *, as_stored: bool | None = None) -> Model:
     """Load the model of a folder, of whatever kind it is, evaluated and ready.
-
-    On a CPU half-precision weights are held in float32, because MLX's half-precision matmul is slow there.
 
     Args:
         path: See `resolve_model`.
+        as_stored: Whether weights are held as the folder stores them. Otherwise they are unpacked to float32 and the
+            model's `config.quantization` is `None`. If omitted: as stored, except on a CPU, where MLX's
+            half-precision and quantised products are slow.
 
     Raises:
         ModelNotFoundError: If there is no such model.
@@ -102,16 +106,14 @@ def load_model(path: str | Path) -> Model:
     """
     config = load_config(path)
     folder = resolve_model(path)
-    weights: dict[str, mx.array] = {}
-    for file in _weight_files(folder):
-        weights.update(_load_arrays(file))
-    if mx.default_device() == mx.cpu:
-        weights = {name: array.astype(mx.float32) for name, array in weights.items()}
-    model = make_model(config)
+    weights = read_weights(folder)
+    if as_stored is None:
+        as_stored = not is_unpacked_on(mx.default_device())
     try:
-        model.load_weights(list(weights.items()), strict=True)
+        model = _quantised(config, weights) if as_stored else _unpacked(config, weights)
     except ValueError as error:
         raise CheckpointError(f"the weights in {folder} do not fit its {CONFIG_NAME}: {_one_line(error)}") from error
+    lay_out_for_decode(model)
     mx.eval(model.parameters())
     return model
 
@@ -195,29 +197,31 @@ def _quiet_transformers() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / WEIGHTS_NAME).is_file():
-        return [folder / WEIGHTS_NAME]
-    index = folder / INDEX_NAME
-    if not index.is_file():
-        raise CheckpointError(f"{folder} holds neither {WEIGHTS_NAME} nor {INDEX_NAME}")
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{index} cannot be read: {error!r}") from error
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-            raise CheckpointError(f"{index} names {name!r}, which is not a .safetensors file beside it")
-    return [folder / name for name in sorted(names)]
+def _quantised(config: ModelConfig, weights: dict[str, mx.array]) -> Model:
+    """The model with its weights as they are, quantised where they are."""
+    model = make_model(config)
+    paths: frozenset[str] = frozenset()
+    if config.quantization is not None:
+        paths = stored_quantized(weights)
+        if not paths:
+            raise ValueError("they are not quantised, but it has an entry for quantization")
+        quantize_modules(model, config.quantization, paths)
+    model.load_weights(list(weights.items()), strict=True)
+    packed = {f"{path}.weight" for path in paths}
+    for name, array in weights.items():
+        if not (array.dtype == mx.uint32 if name in packed else mx.issubdtype(array.dtype, mx.floating)):
+            raise ValueError(f"{name} is of type {array.dtype}")
+    return model
 
 
-def _load_arrays(file: Path) -> dict[str, mx.array]:
-    try:
-        check_safetensors(file)
-        loaded: Any = mx.load(str(file))  # declared as one of several containers; a .safetensors file gives a dict
-    except (CheckpointError, OSError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read: {_one_line(error)}") from error
-    return dict(loaded)
+def _unpacked(config: ModelConfig, weights: dict[str, mx.array]) -> Model:
+    """The model with its weights in float32."""
+    if config.quantization is not None:
+        weights = dequantize_weights(weights, config.quantization)
+        config = replace(config, quantization=None)
+    model = make_model(config)
+    model.load_weights([(name, array.astype(mx.float32)) for name, array in weights.items()], strict=True)
+    return model
 
 
 def _one_line(error: Exception) -> str:

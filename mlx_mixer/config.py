@@ -9,6 +9,7 @@ from mlx_mixer.config_fields import (
     MAX_SIZE,
     PaddingSide,
     Provenance,
+    Quantization,
     check_choice,
     check_flag,
     check_real,
@@ -64,6 +65,7 @@ class LanguageMixerConfig:
         fold_case: Whether texts are lower-cased and their white space collapsed before they are embedded (not before
             they are continued).
         temperature: InfoNCE temperature of training, for information.
+        quantization: How the large matrices are stored in fewer bits; `None` if they are not.
         provenance: Where the weights came from.
     """
 
@@ -97,6 +99,7 @@ class LanguageMixerConfig:
     embedding_position: int | None = None
     fold_case: bool = False
     temperature: float | None = None
+    quantization: Quantization | None = None
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:

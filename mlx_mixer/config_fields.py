@@ -35,6 +35,29 @@ class Provenance:
     hints: dict[str, Any] = field(default_factory=dict)  # values are JSON scalars, whatever a hint may be
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How the large matrices of a model are stored in fewer bits, in the words of mlx-lm.
+
+    Attributes:
+        bits: Bits of each value.
+        group_size: Neighbouring values of a row that share a scale and an offset.
+        mode: How a value follows from its bits: "affine" is scale * bits + offset.
+    """
+
+    bits: int
+    group_size: int
+    mode: Literal["affine"] = "affine"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("bits", (2, 3, 4, 5, 6, 8)), ("group_size", (32, 64, 128))):
+            value = getattr(self, name)
+            if type(value) is not int or value not in allowed:
+                choices = ", ".join(map(str, allowed))
+                raise ConfigError(f"quantization.{name} is {value!r}; it must be one of {choices}")
+        check_choice("quantization.mode", self.mode, ("affine",))
+
+
 class Config(Protocol):
     """What all kinds of config have."""
 
@@ -67,8 +90,9 @@ def read_config(kind: type[C], values: Mapping[str, Any]) -> C:
     missing = [entry.name for entry in entries if entry.default is MISSING and entry.name not in given]
     if missing:
         raise ConfigError(f"config.json lacks {', '.join(missing)}")
-    if isinstance(given.get("provenance"), Mapping):
-        given["provenance"] = _provenance(given["provenance"])
+    for name, part in (("provenance", Provenance), ("quantization", Quantization)):
+        if given.get(name) is not None:
+            given[name] = _read_part(name, part, given[name])
     return kind(**given)
 
 
@@ -133,14 +157,24 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
 
 
-def _provenance(values: Mapping[str, Any]) -> Provenance:
-    known = [entry.name for entry in fields(Provenance)]
+def _read_part(name: str, kind: type[Provenance | Quantization], values: object) -> Provenance | Quantization:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{name} in config.json is a {type(values).__name__}; it must be a table")
+    entries = fields(kind)
+    known = [entry.name for entry in entries]
     for key in values:
         if key not in known:
-            raise ConfigError(f"unknown key 'provenance.{key}' in config.json{_suggestion(key, known)}")
-    if not isinstance(values.get("source"), str):
-        raise ConfigError("provenance in config.json lacks its source")
-    return Provenance(**values)
+            raise ConfigError(f"unknown key {f'{name}.{key}'!r} in config.json{_suggestion(key, known)}")
+    has_default = [
+        entry.name for entry in entries if entry.default is not MISSING or entry.default_factory is not MISSING
+    ]
+    missing = [key for key in known if key not in values and key not in has_default]
+    if missing:
+        raise ConfigError(f"{name} in config.json lacks {', '.join(missing)}")
+    part = kind(**values)
+    if isinstance(part, Provenance) and not isinstance(part.source, str):
+        raise ConfigError(f"provenance.source is {part.source!r}; it must be a text")
+    return part
 
 
 def _suggestion(key: str, known: list[str]) -> str:

@@ -41,6 +41,7 @@ def doctor(as_json: bool) -> None:
         "sqlite": _sqlite(),
         "blas": _blas(),
         "device": _device(),
+        "models": _holding(),
         **_kernels(),
         "default model": _default_model(),
         "library": str(default_paths().library),
@@ -79,6 +80,16 @@ def _device() -> str:
     except ImportError as error:
         return f"MLX cannot be loaded: {error}"
     return str(mx.default_device())
+
+
+def _holding() -> str:
+    try:
+        import mlx.core as mx
+
+        from mlx_mixer.quantization import holding
+    except ImportError:
+        return "MLX cannot be loaded"
+    return holding(mx.default_device())
 
 
 def _kernels() -> dict[str, str]:

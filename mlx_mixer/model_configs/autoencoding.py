@@ -9,6 +9,7 @@ from mlx_mixer.config_fields import (
     MAX_LAYERS,
     PaddingSide,
     Provenance,
+    Quantization,
     check_choice,
     check_sizes,
     check_total,
@@ -47,6 +48,7 @@ class AutoencodingMixerConfig:
         embedding_position: Which encoder state is the vector, from the end of the window.
         fold_case: Whether texts are lower-cased and their white space collapsed before they are embedded.
         temperature: InfoNCE temperature of training, for information.
+        quantization: How the large matrices are stored in fewer bits; `None` if they are not.
         provenance: Where the weights came from.
     """
 
@@ -72,6 +74,7 @@ class AutoencodingMixerConfig:
     embedding_position: int = -1
     fold_case: bool = False
     temperature: float | None = None
+    quantization: Quantization | None = None
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from mlx_mixer.config_fields import (
     MAX_LAYERS,
     PaddingSide,
     Provenance,
+    Quantization,
     check_choice,
     check_flag,
     check_real,
@@ -36,6 +37,7 @@ class BidirectionalMixerConfig:
         pad_token_id: Id used for that padding.
         bos_token_id: Id put before a text, if the model was trained with one.
         eos_token_id: Id that ends a text.
+        quantization: How the large matrices are stored in fewer bits; `None` if they are not.
         provenance: Where the weights came from.
     """
 
@@ -52,6 +54,7 @@ class BidirectionalMixerConfig:
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | None = None
+    quantization: Quantization | None = None
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from mlx_mixer.config_fields import (
     MAX_LAYERS,
     MAX_SIZE,
     Provenance,
+    Quantization,
     check_real,
     check_sizes,
     check_total,
@@ -27,6 +28,7 @@ class RetrievalMixerConfig:
         context_length: Rows it sees at once, m: one query and m - 1 candidates.
         intermediate_size: Inner width of the channel mixing.
         norm_eps: Added to the variance in every LayerNorm.
+        quantization: How the large matrices are stored in fewer bits; `None` if they are not.
         provenance: Where the weights came from.
     """
 
@@ -37,6 +39,7 @@ class RetrievalMixerConfig:
     context_length: int
     intermediate_size: int
     norm_eps: float = 1e-5
+    quantization: Quantization | None = None
     provenance: Provenance | None = None
 
     def __post_init__(self) -> None:

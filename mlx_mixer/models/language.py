@@ -87,7 +87,8 @@ class LanguageMixer(nn.Module):
     def decode_states(self, ids: mx.array, groups: Sequence[DecodeGroup]) -> mx.array:
         """What the output head sees of one new position per sequence, ``(B, 1)`` to ``(B, 1, D)``; see `DecodeStep`."""
         if self._decode_step is None:
-            self._decode_step = DecodeStep(self.layers, self.embed_tokens, self._finish, self.state)
+            # Looked up at each step: a quantiser puts another module in its place.
+            self._decode_step = DecodeStep(self.layers, lambda ids: self.embed_tokens(ids), self._finish, self.state)
         return self._decode_step(ids, groups)
 
     def _finish(self, x: mx.array) -> mx.array:
