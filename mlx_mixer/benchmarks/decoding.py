@@ -10,6 +10,7 @@ from mlx_lm.models.llama import Model as Llama
 from mlx_lm.models.llama import ModelArgs
 
 from mlx_mixer.batch_generation import generate_batch
+from mlx_mixer.benchmarks.launches import count_launches
 from mlx_mixer.benchmarks.reference_model import (
     SIZES,
     MemoryLimit,
@@ -134,14 +135,15 @@ def _batch(model: LanguageMixer) -> dict[str, Figure]:
 
 
 def _host(model: LanguageMixer) -> dict[str, Figure]:
-    """What decides on fast GPUs: primitives that launch work, and the time Python needs to put a step together."""
+    """What decides on fast GPUs: operations that launch work, and the time Python needs to put a step together."""
     decoder = _Decoder(model, len(PROMPT))
     decoder.run(2)
-    times = []
+    times, counts = [], []
     for _ in range(STEPS // 2):
         times.append(1e6 * seconds(decoder.schedule))
+        counts.append(decoder.launches())
         decoder.wait()
-    return {"host_time": summarise(times, "us/token")}
+    return {"launches": summarise(counts, "per token"), "host_time": summarise(times, "us/token")}
 
 
 def _ratios(ours: Callable[[], None], theirs: Callable[[], None]) -> list[float]:
@@ -176,6 +178,10 @@ class _Decoder:
 
     def schedule(self) -> None:
         self._token = _greedy(self._model(self._token[:, None], self._cache)[:, -1])
+
+    def launches(self) -> int:
+        """Of the step that was scheduled: each layer's new row is among what its token comes from."""
+        return count_launches(self._token)
 
     def wait(self) -> None:
         mx.eval(self._token)
