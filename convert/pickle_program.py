@@ -172,6 +172,14 @@ class PickleProgram:
             raise ConversionError(f"{self._what} holds an object of an unknown class; it is not opened")
         raise ConversionError(f"{self._what} holds an object of {quoted(str(kind))}; {_more_than_weights(kind)}")
 
+    def _build(self) -> None:
+        target, state = self._pop_many(2)
+        # The only state in a state dict is the version note that PyTorch attaches to its ordered table. Any other
+        # attribute, such as __setstate__, would be a way to run something.
+        if not (isinstance(target, dict) and isinstance(state, dict) and state.keys() <= {"_metadata"}):
+            raise ConversionError(f"{self._what} sets attributes of an object; it holds more than weights")
+        self._stack.append(target)
+
     def _persistent_id(self) -> None:
         fields = self._stack.pop()
         if not isinstance(fields, tuple):
@@ -210,7 +218,6 @@ _ACTIONS: dict[str, Callable[[PickleProgram, Any], None]] = {
     "GLOBAL": lambda program, names: program._global(*names.split(" ", 1)),
     "STACK_GLOBAL": lambda program, _: program._global(*program._pop_many(2)),
     "REDUCE": lambda program, _: program._reduce(),
-    # The only state in a state dict is the version note that PyTorch attaches to its ordered table.
-    "BUILD": lambda program, _: program._stack.pop(),
+    "BUILD": lambda program, _: program._build(),
     "BINPERSID": lambda program, _: program._persistent_id(),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from convert.steady_file import read_exactly
 from convert.torch_lookalikes import refuse_archive
 from mlx_mixer.errors import ConversionError
-from mlx_mixer.foreign import file_size
+from mlx_mixer.foreign import file_size, quoted
 
 MAX_MEMBERS = 100_000
 # Local header: signature, ten fields, then the lengths of the name and of the extra field that stand before the data.
@@ -30,7 +30,7 @@ def open_zip(file: io.BufferedReader, path: Path) -> tuple[zipfile.ZipFile, dict
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError, OverflowError) as error:
-        raise ConversionError(f"{path.name} is damaged or no torch file: {error}") from error
+        raise ConversionError(f"{path.name} is damaged or no torch file: {quoted(str(error))}") from error
     members = archive.infolist()
     if len(members) > MAX_MEMBERS:
         raise ConversionError(f"{path.name} has {len(members):,} members; at most {MAX_MEMBERS:,}")

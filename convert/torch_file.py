@@ -107,7 +107,7 @@ class TorchFile:
         try:
             return self._zip.read(self._members[name])
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise ConversionError(f"{self.path.name} is damaged: {error}") from error
+            raise ConversionError(f"{self.path.name} is damaged: {quoted(str(error))}") from error
 
     def _numbers(self, view: _View) -> bytes:
         """The stored numbers that a view spans, and no others: many views may share one large member."""

@@ -1,0 +1,145 @@
+"""What no input may do: write elsewhere, start a program, reach the network, import code, take memory or time.
+
+The interpreter itself reports what happens (audit events), so nothing can be forgotten that a snapshot of a folder
+would miss. A hook cannot be taken away again; it listens only inside `watched`.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+_FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.startfile",
+    "subprocess.Popen",
+    "pty.spawn",
+    "socket.connect",
+    "socket.bind",
+    "socket.getaddrinfo",
+    "pickle.find_class",
+    "ctypes.dlopen",
+    "import",
+    "exec",
+    "compile",
+    "shutil.",
+    "tempfile.",
+    "webbrowser.",
+    "urllib.Request",
+)
+# Events whose first arguments are paths that something is done to.
+_CHANGES = {
+    "os.remove": 1,
+    "os.rename": 2,
+    "os.rmdir": 1,
+    "os.mkdir": 1,
+    "os.link": 2,
+    "os.symlink": 2,
+    "os.chmod": 1,
+    "os.chown": 1,
+    "os.truncate": 1,
+    "os.utime": 1,
+    "os.setxattr": 1,
+}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class GuardBrokenError(BaseException):
+    """An input made the reader do what it must not; no `except Exception` of a reader can hide it."""
+
+
+class _State:
+    is_watching = False
+    allowed: Path | None = None
+    is_hooked = False
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _State.is_watching:
+        return
+    if event == "open":
+        path, mode, flags = arguments
+        if _writes(mode, flags) and not _is_allowed(path):
+            _break(f"{event} {path!r} {mode!r}")
+    elif event in _CHANGES:
+        for path in arguments[: _CHANGES[event]]:
+            if not _is_allowed(path):
+                _break(f"{event} {path!r}")
+    elif event.startswith(_FORBIDDEN):
+        _break(f"{event} {arguments!r:.200}")
+
+
+def _writes(mode: object, flags: object) -> bool:
+    if isinstance(mode, str):
+        return any(letter in mode for letter in "wax+")
+    return isinstance(flags, int) and bool(flags & _WRITING)
+
+
+def _is_allowed(path: object) -> bool:
+    if _State.allowed is None or not isinstance(path, str | bytes | os.PathLike):
+        return False
+    return Path(os.fsdecode(path)).absolute().is_relative_to(_State.allowed)
+
+
+def _break(what: str) -> None:
+    _State.is_watching = False
+    raise GuardBrokenError(what)
+
+
+@contextlib.contextmanager
+def watched(allowed: Path | None, seconds: float) -> Iterator[None]:
+    """Watch a block.
+
+    Args:
+        allowed: The one folder below which it may write; None for none.
+        seconds: How long it may take.
+
+    Raises:
+        GuardBrokenError: If it does what it must not.
+    """
+    if not _State.is_hooked:
+        sys.addaudithook(_hook)
+        _State.is_hooked = True
+
+    def too_late(_signal: int, _frame: FrameType | None) -> None:
+        _break(f"busy for over {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    _State.allowed, _State.is_watching = allowed, True
+    try:
+        yield
+    finally:
+        _State.is_watching = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextlib.contextmanager
+def memory_limit(spare: int) -> Iterator[None]:
+    """Let the process take at most this much more address space; only Linux enforces it."""
+    if sys.platform != "linux":
+        yield
+        return
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + spare, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
