@@ -8,7 +8,7 @@ from mlx import nn, optimizers
 from mlx.utils import tree_flatten
 from safetensors.numpy import load_file
 
-from mlx_mixer.checkpoint import WEIGHTS_NAME, save_model
+from mlx_mixer.checkpoint import WEIGHTS_NAME, load_language_model, save_model
 from mlx_mixer.memory_layout import lay_out_for_decode
 from mlx_mixer.models.language import LanguageMixer
 from tests.tiny import tiny_model
@@ -45,6 +45,12 @@ def test_another_reader_finds_the_weights_in_their_order(tmp_path: Path) -> None
     assert stored.keys() == before.keys()
     for name, array in stored.items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_loaded_models_are_laid_out(tmp_path: Path) -> None:
+    save_model(tmp_path, tiny_model())
+    up = load_language_model(tmp_path).layers[0].channel_mixing.up.weight
+    assert strides(up) == (4, 4 * up.shape[0])
 
 
 def test_training_goes_on_from_it() -> None:
