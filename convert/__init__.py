@@ -13,23 +13,29 @@ if TYPE_CHECKING:
     from convert.inspection import Inspection as Inspection
     from convert.sentencepiece_json import sentencepiece_to_tokenizer_json as sentencepiece_to_tokenizer_json
     from convert.sentencepiece_json import sentencepiece_tokenizer_config as sentencepiece_tokenizer_config
+    from convert.to_torch import TorchReport as TorchReport
+    from convert.to_torch import write_torch_checkpoint as write_torch_checkpoint
 
 _HOMES = {
     "ConversionReport": "convert.convert",
     "Inspection": "convert.inspection",
+    "TorchReport": "convert.to_torch",
     "convert_checkpoint": "convert.convert",
     "inspect_checkpoint": "convert.inspect",
     "sentencepiece_to_tokenizer_json": "convert.sentencepiece_json",
     "sentencepiece_tokenizer_config": "convert.sentencepiece_json",
+    "write_torch_checkpoint": "convert.to_torch",
 }
 
 __all__ = [
     "ConversionReport",
     "Inspection",
+    "TorchReport",
     "convert_checkpoint",
     "inspect_checkpoint",
     "sentencepiece_to_tokenizer_json",
     "sentencepiece_tokenizer_config",
+    "write_torch_checkpoint",
 ]
 
 

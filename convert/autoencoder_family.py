@@ -38,21 +38,26 @@ def autoencoder(evidence: Evidence) -> Family:
     # Who says how the decoder is fed wants the decoder.
     if evidence.is_wrapped and evidence.hints.decoder_input is None:
         return _encoder_alone(evidence, mixer)
+    is_unrolled = _is_unrolled(evidence)
     return Family(
         "autoencoder",
         mixer,
-        (
-            _EMBEDDING,
-            _HEAD,
-            *_stack(mixer, *_ENCODER),
-            *_BOTTLENECK,
-            *(_UNROLL if _is_unrolled(evidence) else ()),
-            *_stack(mixer, *_DECODER),
-        ),
+        autoencoder_rules(mixer, is_unrolled=is_unrolled),
         _config,
-        dropped=() if _is_unrolled(evidence) else _PROJECTION,
+        dropped=() if is_unrolled else _PROJECTION,
         hints=(*TOKEN_HINTS, "decoder_input"),
     )
+
+
+def autoencoder_rules(mixer: str, *, is_unrolled: bool) -> tuple[Rule, ...]:
+    """The key table of the whole network, of "flat" or "headed" blocks."""
+    unroll = _UNROLL if is_unrolled else ()
+    return (_EMBEDDING, _HEAD, *_stack(mixer, *_ENCODER), *_BOTTLENECK, *unroll, *_stack(mixer, *_DECODER))
+
+
+def encoder_rules(mixer: str) -> tuple[Rule, ...]:
+    """The key table of an encoder alone."""
+    return (_EMBEDDING, *_stack(mixer, *_ENCODER))
 
 
 def _encoder_alone(evidence: Evidence, mixer: str) -> Family:
@@ -60,7 +65,7 @@ def _encoder_alone(evidence: Evidence, mixer: str) -> Family:
     return Family(
         "infonce_autoencoder",
         mixer,
-        (_EMBEDDING, *_stack(mixer, *_ENCODER)),
+        encoder_rules(mixer),
         _config,
         dropped=tuple(unused),
         hints=(*TOKEN_HINTS, "decoder_input"),
