@@ -11,7 +11,7 @@ from convert.foreign import parse_json
 from convert.hub_cache import RepositoryCache
 from convert.hub_client import check_head, list_repository, open_stream
 from convert.hub_errors import explained
-from convert.hub_kinds import Contents, header_tensors, tell_contents
+from convert.hub_kinds import LENGTH_BYTES, Contents, file_tensors, header_tensors, tell_contents
 from convert.hub_listing import CONFIG, Listing, RemoteFile, Selection, select_files, total_bytes, with_shards
 from convert.hub_outlook import Outlook, Room, measure_room, obstacles_of_room, predict_sizes
 from convert.hub_reference import Reference
@@ -22,7 +22,6 @@ from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES
 MAX_SMALL_BYTES = 64 << 20
 MAX_CONFIG_BYTES = 1 << 20
 MAX_HEADERS = 32
-LENGTH_BYTES = 8
 REPORT_SECONDS = 0.1
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -129,9 +128,7 @@ def find_offline(reference: Reference, cache: Path, progress: Progress) -> tuple
     tensors: dict[str, TensorInfo] = {}
     for file in selection.weights:
         if file.name.endswith(".safetensors"):
-            with kept.blob(file.digest).open("rb") as stream:
-                length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
-                tensors |= header_tensors(stream.read(min(length, MAX_DESCRIPTION_BYTES)), file.name)
+            tensors |= file_tensors(kept.blob(file.digest), file.name)
     return kept.snapshot(commit), commit, tell_contents(values, tensors or None, reference.repo)
 
 

@@ -90,7 +90,8 @@ def _obtain(request: Mapping[str, Any], progress: Progress) -> tuple[Path, str, 
     reference, cache = _reference(request), Path(request["cache"])
     try:
         found = look_up(reference, cache, Path(request["models"]))
-        _refuse(found.outlook.obstacles, works=found.outlook.works, fits=found.outlook.fits or request.get("force"))
+        outlook = found.outlook
+        _refuse(reference.repo, outlook.obstacles, works=outlook.works, fits=outlook.fits or request.get("force"))
         return fetch(found, cache, progress), found.listing.commit, found.contents, []
     except HubUnreachableError as unreachable:
         try:
@@ -100,11 +101,11 @@ def _obtain(request: Mapping[str, Any], progress: Progress) -> tuple[Path, str, 
         return path, commit, contents, [f"{unreachable}; the copy in the cache is used (commit {commit[:12]})"]
 
 
-def _refuse(obstacles: tuple[str, ...], *, works: bool, fits: object) -> None:
+def _refuse(repo: str, obstacles: tuple[str, ...], *, works: bool, fits: object) -> None:
     if not works:
-        raise UnsupportedModelError(obstacles[0].removesuffix("."))
+        raise UnsupportedModelError(f"{repo}: {obstacles[0].removesuffix('.')}")
     if not fits:
-        raise ResourceError(f"{' '.join(obstacles)} Nothing was fetched; --force tries all the same")
+        raise ResourceError(f"{repo}: {' '.join(obstacles)} Nothing was fetched; --force tries all the same")
 
 
 def _reference(request: Mapping[str, Any]) -> Reference:
@@ -119,7 +120,7 @@ def _own_output() -> TextIO:
 
 
 def _end_with_parent() -> None:
-    while sys.stdin.readline():
+    while os.read(0, 1 << 16):
         pass
     os._exit(1)
 
@@ -130,4 +131,6 @@ def _public_kind(error: MixerError) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # The thread that listens for the parent's end must not hold up our own.
+    os._exit(status)

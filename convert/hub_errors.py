@@ -75,7 +75,7 @@ def gated_words(repo: str) -> str:
     """What to do about a repository whose owner asks for consent."""
     return (
         f"{repo} is gated: log in at {constants.ENDPOINT}/{repo}, accept its conditions, then set HF_TOKEN to a token "
-        "from settings/tokens"
+        f"from {constants.ENDPOINT}/settings/tokens"
     )
 
 
@@ -92,7 +92,7 @@ def _of_status(error: HfHubHTTPError, reference: Reference | None, doing: str) -
         return ModelNotFoundError(f"the Hub has disabled {repo}")
     if status == 401 and error.response.request.headers.get("authorization"):
         return ModelNotFoundError(
-            f"the Hub refuses the token in HF_TOKEN for {repo} (401); make one at settings/tokens"
+            f"the Hub refuses the token in HF_TOKEN for {repo} (401); see {constants.ENDPOINT}/settings/tokens"
         )
     if isinstance(error, RepositoryNotFoundError) or status in (401, 404):
         return ModelNotFoundError(

@@ -11,17 +11,18 @@ from typing import Any, Literal
 from convert.containers import plain_names
 from convert.detect import canonical_names, detect
 from convert.family import Evidence, Family
-from convert.foreign import parse_json
+from convert.foreign import open_regular, parse_json
 from convert.hints import Hints
 from convert.lookalikes import refuse_data
 from convert.weight_file import TensorInfo
 from mlx_mixer.errors import ConversionError, MixerError
-from mlx_mixer.foreign import check_name, quoted
+from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES, check_name, quoted
 
 Kind = Literal["mixer checkpoint", "mlx-mixer model", "transformer", "unknown", "unsupported"]
 
 OUR_TYPES = ("language_mixer", "autoencoding_mixer", "retrieval_mixer", "bidirectional_mixer")
 MAX_DIMENSIONS = 16
+LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,13 @@ def header_tensors(raw: bytes, what: str) -> dict[str, TensorInfo]:
         _check_name(name, what)
         tensors[name] = TensorInfo(dtype, tuple(shape))
     return tensors
+
+
+def file_tensors(path: Path, what: str) -> dict[str, TensorInfo]:
+    """Read the header of a safetensors file that is here; see `header_tensors`."""
+    with open_regular(path) as stream:
+        length = int.from_bytes(stream.read(LENGTH_BYTES), "little")
+        return header_tensors(stream.read(min(length, MAX_DESCRIPTION_BYTES)), what)
 
 
 @cache

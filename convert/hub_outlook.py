@@ -81,8 +81,9 @@ class Outlook:
     @property
     def words(self) -> str:
         """Two or three plain sentences."""
-        still = "" if self.download_bytes == self.total_bytes else f" ({size_words(self.total_bytes)} in all)"
-        get = f"{size_words(self.download_bytes)} to download{still}" if self.download_bytes else "all of it is here"
+        download, total = size_words(self.download_bytes), size_words(self.total_bytes)
+        still = "" if download == total else f" ({total} in all)"
+        get = f"{download} to download{still}" if self.download_bytes else "all of it is here"
         disk = f", {size_words(self.converted_bytes)} more once converted" if self.converted_bytes else ""
         needs = f"needs about {size_words(self.memory_bytes)} of memory"
         verdict = "It fits and should work." if not self.obstacles else " ".join(self.obstacles)

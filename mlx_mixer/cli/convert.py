@@ -8,6 +8,7 @@ import click
 
 from mlx_mixer.cli.inspection import show_inspection
 from mlx_mixer.cli.output import narrate, print_foreign, print_json
+from mlx_mixer.cli.repository import check_name, default_folder, fetch, is_repository, show_repository, upload
 
 
 @click.command()
@@ -23,23 +24,46 @@ from mlx_mixer.cli.output import narrate, print_foreign, print_json
 @click.option("--decay-constant", type=float, help="For structured recurrent mixers.")
 @click.option("--use-projections/--no-use-projections", default=None, help="For structured mixers with parallel heads.")
 @click.option("--inspect", is_flag=True, help="Say what SOURCE is and what is missing; write nothing.")
+@click.option(
+    "--upload", "repository", metavar="OWNER/NAME", help="Upload the model, with a card; private unless --public."
+)
+@click.option("--public", is_flag=True, help="Let everybody see what is uploaded.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def convert(
-    context: click.Context, /, source: Path, out: Path | None, inspect: bool, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    source: Path,
+    out: Path | None,
+    inspect: bool,
+    repository: str | None,
+    public: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Convert a PyTorch checkpoint into a model folder.
 
-    SOURCE is a Trainer run or checkpoint folder, a .safetensors file, a .bin file or a shard index. Nothing in it is
-    executed. What a checkpoint does not hold is told with the options, and kept in the folder's config.json.
+    SOURCE is a Trainer run or checkpoint folder, a .safetensors file, a .bin file, a shard index, or a repository on
+    the Hugging Face Hub: OWNER/NAME[@REVISION], whose model goes into the models folder unless --out says otherwise.
+    Nothing in it is executed. What a checkpoint does not hold is told with the options, and kept in the folder's
+    config.json.
     """
     hints = {name: value for name, value in options.items() if value is not None}
+    is_remote = is_repository(source)
+    if inspect and is_remote:
+        context.exit(show_repository(str(source), as_json))
     if inspect:
         context.exit(show_inspection(source, as_json, hints))
+    if repository is not None:
+        check_name(repository)
+    if is_remote:
+        out = out or default_folder(source)
+        source = fetch(source)
     if out is None:
         raise click.UsageError("give the model folder to make: --out DIR (or --inspect, to only look)", context)
     # Named and not imported: the library does not know the converter.
     report = import_module("convert").convert_checkpoint(source, out, **hints)
+    sent = None if repository is None else upload(out, repository, is_public=public)
     if as_json:
         print_json(
             {
@@ -50,6 +74,7 @@ def convert(
                 "files": [str(file) for file in report.files],
                 "warnings": list(report.warnings),
                 "seconds": round(report.seconds, 3),
+                **({} if sent is None else {"upload": sent}),
             }
         )
         return

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("mlx_mixer.cli.doctor:doctor", "Show what this installation runs on, in one paste."),
     "embed": ("mlx_mixer.cli.embed:embed", "Turn texts into vectors."),
     "generate": ("mlx_mixer.cli.generate:generate", "Continue a text."),
-    "models": ("mlx_mixer.cli.models:models", "Show the models on this machine."),
+    "models": ("mlx_mixer.cli.models:models", "Find, fetch and show models."),
     "paths": ("mlx_mixer.cli.paths:paths", "Show where files are kept."),
     "search": ("mlx_mixer.cli.search:search", "Find the passage you mean in your files."),
     "train": ("mlx_mixer.cli.train:train", "Train a tokenizer, a language model or an embedder."),

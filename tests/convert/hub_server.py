@@ -252,6 +252,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.hub.body_sent.set()
                 self.hub.stopping.wait(60)
                 self.close_connection = True
+            case "slow":
+                self._begin(code, len(part), "application/octet-stream", headers)
+                for start in range(0, len(part), 1 << 16):
+                    self.wfile.write(part[start : start + (1 << 16)])
+                    self.hub.stopping.wait(0.05)
             case "corrupt":
                 self._send(code, bytes([part[0] ^ 1]) + part[1:], "application/octet-stream", headers)
             case "corrupt tail":

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 class Worker:
     def __init__(self, endpoint: str) -> None:
         environ = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
-        environ |= {"HF_ENDPOINT": endpoint, "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        environ |= {"HF_ENDPOINT": endpoint, "HF_HUB_DOWNLOAD_TIMEOUT": "2", "HF_HUB_DISABLE_TELEMETRY": "1"}
         environ |= {"PYTHONPATH": str(ROOT), "HF_HUB_DISABLE_XET": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__],
@@ -68,7 +68,9 @@ def main() -> None:
         out.flush()
 
     for line in sys.stdin:
-        serve(json.loads(line), write)
+        request = json.loads(line)
+        os.environ.update(request.pop("environ", {"HF_TOKEN": ""}))
+        serve(request, write)
 
 
 if __name__ == "__main__":

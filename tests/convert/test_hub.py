@@ -74,6 +74,9 @@ class Client:
             assert word in message
         return message
 
+    def upload(self, folder: Path, repo: str, *, public: bool = False, token: str = "hf_right") -> Any:
+        return self.ask("upload", repo, folder=str(folder), public=public, environ={"HF_TOKEN": token})
+
     @property
     def progress(self) -> list[Any]:
         return list(self._worker.progress)
@@ -457,6 +460,14 @@ def test_a_gated_repository_says_what_to_do(client: Client) -> None:
     client.fails("fetch", MixerError, "is gated")
 
 
+def test_a_token_opens_gated_and_private_repositories(client: Client) -> None:
+    repo = client.publish(gated="manual", token="hf_right", private=True)
+    assert client.ask("look", environ={"HF_TOKEN": "hf_right"})["works"]
+    assert "gated" in client.ask("look", environ={"HF_TOKEN": "hf_other"})["words"]
+    repo.status["info"] = (401, {})
+    client.fails("look", ModelNotFoundError, "refuses the token in HF_TOKEN", environ={"HF_TOKEN": "hf_other"})
+
+
 def test_search_lists_what_the_hub_finds(client: Client) -> None:
     client.publish("ann/tiny-mixer")
     client.publish("bob/tiny-llama", files={"config.json": LLAMA}, gated="auto")
@@ -521,6 +532,64 @@ def test_a_damaged_checkpoint_is_refused_after_it_came_whole(client: Client) -> 
     client.publish(files={"model.safetensors": damaged})
     client.fails("install", ConversionError, "NaN")
     assert not (client.models / "tiny").exists()
+
+
+# And back
+
+
+def test_an_uploaded_model_comes_back_the_same(client: Client, tmp_path: Path) -> None:
+    folder = tiny_model_folder(tmp_path / "own")
+    (folder / "notes.txt").write_text("private")
+    figures = {"mine": {"perplexity": 12.34, "bits_per_byte": 1.5, "top1": []}}
+    (folder / "evaluation.json").write_text(json.dumps(figures))
+    sent = client.upload(folder, "ann/back")
+    repo = client.hub.repos["ann/back"]
+    url = f"{client.hub.url}/ann/back"
+    assert sent == {"repo": "ann/back", "url": url, "commit": repo.commit, "private": True}
+    assert repo.private
+    assert set(repo.files) == {"README.md"} | {path.name for path in folder.iterdir()} - {
+        "notes.txt",
+        "evaluation.json",
+    }
+    assert "12.3" in repo.files["README.md"].decode()
+    done = client.ask("install", "ann/back", environ={"HF_TOKEN": "hf_right"})
+    assert (Path(done["path"]) / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    load_model(done["path"])
+
+
+def test_paths_of_this_machine_are_not_uploaded(client: Client, tmp_path: Path) -> None:
+    folder = tiny_model_folder(tmp_path / "own")
+    config = json.loads((folder / "config.json").read_text())
+    config["provenance"] = {"source": "run", "hints": {"tokenizer": "/home/ann/secret/tokenizer.json", "mixer": "flat"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    client.upload(folder, "ann/back")
+    files = client.hub.repos["ann/back"].files
+    assert json.loads(files["config.json"])["provenance"]["hints"] == {"tokenizer": "tokenizer.json", "mixer": "flat"}
+    assert b"secret" not in b"".join(files.values())
+
+
+def test_a_card_that_lies_in_the_folder_is_kept(client: Client, tmp_path: Path) -> None:
+    folder = tiny_model_folder(tmp_path / "own")
+    (folder / "README.md").write_text("my own words")
+    client.upload(folder, "ann/back")
+    assert client.hub.repos["ann/back"].files["README.md"] == b"my own words"
+
+
+def test_nothing_is_uploaded_to_a_public_repository_by_accident(client: Client, tmp_path: Path) -> None:
+    folder = tiny_model_folder(tmp_path / "own")
+    repo = client.publish("ann/open", files={})
+    with pytest.raises(HubError, match="is public; give --public"):
+        client.upload(folder, "ann/open")
+    assert repo.files == {}
+    assert not client.upload(folder, "ann/open", public=True)["private"]
+
+
+def test_an_upload_without_a_token_or_a_model_is_refused(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="HF_TOKEN"):
+        client.upload(tiny_model_folder(tmp_path / "own"), "ann/back", token="")
+    with pytest.raises(ModelNotFoundError, match=r"no config.json"):
+        client.upload(tmp_path, "ann/back")
+    assert client.hub.repos == {}
 
 
 def test_hashes_are_those_of_git_and_of_large_file_storage() -> None:
