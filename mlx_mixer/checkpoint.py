@@ -18,6 +18,7 @@ from mlx.utils import tree_flatten
 
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import CheckpointError, ConfigError, ModelNotFoundError, UnsupportedModelError
+from mlx_mixer.foreign import open_regular
 from mlx_mixer.memory_layout import lay_out_for_decode
 from mlx_mixer.model_configs.kinds import ModelConfig, config_from_dict
 from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
@@ -28,6 +29,8 @@ from mlx_mixer.quantization import dequantize_weights, is_unpacked_on, quantize_
 from mlx_mixer.stored_weights import INDEX_NAME as INDEX_NAME
 from mlx_mixer.stored_weights import WEIGHTS_NAME as WEIGHTS_NAME
 from mlx_mixer.stored_weights import read_weights
+from mlx_mixer.strict_json import parse_json
+from mlx_mixer.weights_fit import check_weights
 
 if TYPE_CHECKING:
     from mlx_lm.tokenizer_utils import TokenizerWrapper
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "config.json"
 TOKENIZER_NAME = "tokenizer.json"
 MAX_CONFIG_BYTES = 1 << 20
+MAX_REASON = 300
 
 
 def default_model_path() -> Path:
@@ -75,19 +79,19 @@ def load_config(path: str | Path) -> ModelConfig:
         CheckpointError: If `config.json` cannot be read or is wrong.
     """
     file = resolve_model(path) / CONFIG_NAME
-    try:
-        with file.open("rb") as stream:
-            values = json.loads(stream.read(MAX_CONFIG_BYTES))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    with open_regular(file) as stream:
+        raw = stream.read(MAX_CONFIG_BYTES + 1)
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise CheckpointError(f"{file} is larger than {MAX_CONFIG_BYTES:,} bytes")
+    values = parse_json(raw, str(file))
     if not isinstance(values, dict):
         raise CheckpointError(f"{file} holds {type(values).__name__}, not a table of settings")
     try:
         return config_from_dict(values)
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{file}: {error}") from error
+        raise UnsupportedModelError(f"{file}: {_one_line(error)}") from error
     except ConfigError as error:
-        raise CheckpointError(f"{file}: {error}") from error
+        raise CheckpointError(f"{file}: {_one_line(error)}") from error
 
 
 def load_model(path: str | Path, *, as_stored: bool | None = None) -> Model:
@@ -110,6 +114,7 @@ def load_model(path: str | Path, *, as_stored: bool | None = None) -> Model:
     if as_stored is None:
         as_stored = not is_unpacked_on(mx.default_device())
     try:
+        check_weights(config, weights)
         model = _quantised(config, weights) if as_stored else _unpacked(config, weights)
     except ValueError as error:
         raise CheckpointError(f"the weights in {folder} do not fit its {CONFIG_NAME}: {_one_line(error)}") from error
@@ -182,6 +187,11 @@ def save_model(folder: Path, model: Model, *, config: ModelConfig | None = None)
 def write_checkpoint(folder: Path, weights: dict[str, mx.array], config: ModelConfig) -> None:
     """Write named arrays and a config as a model folder's two main files."""
     mx.save_safetensors(str(folder / WEIGHTS_NAME), weights, metadata={"format": "mlx"})
+    write_config_file(folder, config)
+
+
+def write_config_file(folder: Path, config: ModelConfig) -> None:
+    """Write the `config.json` of a model folder."""
     (folder / CONFIG_NAME).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
@@ -225,4 +235,6 @@ def _unpacked(config: ModelConfig, weights: dict[str, mx.array]) -> Model:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    line = " ".join(str(error).split())
+    # MLX lists every missing parameter, and a wrong value may be of any length.
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}..."

@@ -1,13 +1,14 @@
 """The weight files of a model folder: one `model.safetensors`, or shards and an index that says what is where."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 
 from mlx_mixer.errors import CheckpointError
+from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES, open_regular, quoted
 from mlx_mixer.safetensors_header import check_safetensors
+from mlx_mixer.strict_json import parse_json
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -36,20 +37,45 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX_NAME
     if not index.is_file():
         raise CheckpointError(f"{folder} holds neither {WEIGHTS_NAME} nor {INDEX_NAME}")
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{index} cannot be read: {error!r}") from error
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-            raise CheckpointError(f"{index} names {name!r}, which is not a .safetensors file beside it")
+    with open_regular(index) as file:
+        raw = file.read(MAX_DESCRIPTION_BYTES + 1)
+    if len(raw) > MAX_DESCRIPTION_BYTES:
+        raise CheckpointError(f"{index} is larger than {MAX_DESCRIPTION_BYTES:,} bytes")
+    content = parse_json(raw, str(index))
+    listed = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(listed, dict) or not listed:
+        raise CheckpointError(f"{index} holds no weight_map")
+    for name in listed.values():
+        if not _is_weight_name(name):
+            raise CheckpointError(f"{index} names {quoted(name)}, which is not a .safetensors file beside it")
+    names = set(listed.values())
     return [folder / name for name in sorted(names)]
+
+
+def _is_weight_name(name: object) -> bool:
+    return (
+        isinstance(name, str)
+        and Path(name).name == name
+        and "\\" not in name
+        and name.isprintable()
+        and name.endswith(".safetensors")
+    )
 
 
 def _load_arrays(file: Path) -> dict[str, mx.array]:
     try:
+        before = _identity(file)
         check_safetensors(file)
         loaded: Any = mx.load(str(file))  # declared as one of several containers; a .safetensors file gives a dict
+        is_steady = _identity(file) == before
     except (CheckpointError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    if not is_steady:
+        raise CheckpointError(f"{file} changed while it was read; wait until nothing writes to it")
     return dict(loaded)
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    """What tells whether the file that was checked is the file that MLX opened by its name afterwards."""
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
