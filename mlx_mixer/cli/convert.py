@@ -9,6 +9,7 @@ import click
 from mlx_mixer.cli.inspection import show_inspection
 from mlx_mixer.cli.output import narrate, print_foreign, print_json
 from mlx_mixer.cli.repository import check_name, default_folder, fetch, is_repository, show_repository, upload
+from mlx_mixer.cli.torch_checkpoint import write_torch
 
 
 @click.command()
@@ -24,6 +25,7 @@ from mlx_mixer.cli.repository import check_name, default_folder, fetch, is_repos
 @click.option("--decay-constant", type=float, help="For structured recurrent mixers.")
 @click.option("--use-projections/--no-use-projections", default=None, help="For structured mixers with parallel heads.")
 @click.option("--inspect", is_flag=True, help="Say what SOURCE is and what is missing; write nothing.")
+@click.option("--to-torch", is_flag=True, help="The way back: write the model folder SOURCE under upstream names.")
 @click.option(
     "--upload", "repository", metavar="OWNER/NAME", help="Upload the model, with a card; private unless --public."
 )
@@ -36,6 +38,7 @@ def convert(
     source: Path,
     out: Path | None,
     inspect: bool,
+    to_torch: bool,
     repository: str | None,
     public: bool,
     as_json: bool,
@@ -49,6 +52,9 @@ def convert(
     config.json.
     """
     hints = {name: value for name, value in options.items() if value is not None}
+    if to_torch:
+        write_torch(context, source, out, as_json)
+        return
     is_remote = is_repository(source)
     if inspect and is_remote:
         context.exit(show_repository(str(source), as_json))
