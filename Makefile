@@ -3,13 +3,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format bench clean
+.PHONY: run test fuzz lint format bench clean
 
 run: .venv/installed
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/mlx-mixer; else $(BIN)/mlx-mixer demo; fi
 
 test: lint
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# Every reader of foreign files against FUZZ_INPUTS inputs from FUZZ_SEED; a failing input is kept in fuzz-failures.
+FUZZ_INPUTS ?= 10000
+FUZZ_SEED ?= 0
+fuzz: .venv/installed-test
+	FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_SEED=$(FUZZ_SEED) FUZZ_FAILURES=fuzz-failures \
+		$(BIN)/pytest tests/fuzz --numprocesses 0 --capture no --timeout 0
 
 lint: .venv/installed-test
 	$(BIN)/ruff format --check

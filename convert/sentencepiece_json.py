@@ -12,6 +12,7 @@ left one and a `tokenizer.json` the one listed first; unigram segmentations of e
 """
 
 import base64
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from sentencepiece import sentencepiece_model_pb2
 from mlx_mixer.errors import ConversionError
 
 SPACE = "▁"
+# Every cut of a piece is looked at. The trainer's own limit is 16, and pieces that a user names are short too.
+MAX_PIECE = 512
 
 # Values of the enums TrainerSpec.ModelType and ModelProto.SentencePiece.Type.
 UNIGRAM, BPE = 1, 2
@@ -84,6 +87,10 @@ def _read(path: Path) -> Any:  # the generated protobuf classes carry no types
     # protobuf hands out text that is not UTF-8 as bytes.
     if not all(isinstance(piece.piece, str) for piece in model.pieces):
         raise ConversionError(f"{path.name} is damaged: the SentencePiece model has a piece that is no text")
+    if not all(0 < len(piece.piece) <= MAX_PIECE for piece in model.pieces):
+        raise ConversionError(f"{path.name} is damaged: a piece of it is empty or longer than {MAX_PIECE} characters")
+    if not all(math.isfinite(piece.score) for piece in model.pieces):
+        raise ConversionError(f"{path.name} is damaged: a piece of it has a score that is no number")
     return model
 
 

@@ -73,7 +73,7 @@ def install(source: Path, out: Path, vocab_size: int) -> dict[str, int | None]:
 def main(arguments: list[str]) -> int:
     """Run `install` on command-line arguments and print its result."""
     source, out, vocab_size = arguments
-    _limit_memory()
+    limit_memory()
     try:
         result: dict[str, Any] = {"ids": install(Path(source), Path(out), int(vocab_size))}
     except MixerError as error:
@@ -85,7 +85,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
+    """Bound what a foreign tokenizer can take; elsewhere than on Linux only time is bounded."""
     if sys.platform == "linux":
         import resource  # exists on Unix only
 

@@ -83,8 +83,8 @@ def run(
         except MixerError as error:
             problem = _bad_message(str(error))
             is_accepted = False
-            # What an error quotes differs from input to input; how it begins and ends does not.
-            tally.messages.add("".join(letter for letter in str(error) if letter.isalpha())[:40])
+            # What an error quotes differs from input to input; how it ends does not.
+            tally.messages.add("".join(letter for letter in str(error) if letter.isalpha())[-40:])
         except (Exception, GuardBrokenError) as error:
             problem = f"{type(error).__name__}: {error}"
             is_accepted = False

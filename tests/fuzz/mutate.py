@@ -146,7 +146,11 @@ def _text(value: Any) -> str:
         case _Nested():
             return value.text()
         case dict():
-            return "{" + ",".join(f"{json.dumps(str(key), ensure_ascii=False)}:{_text(part)}" for key, part in value.items()) + "}"
+            return (
+                "{"
+                + ",".join(f"{json.dumps(str(key), ensure_ascii=False)}:{_text(part)}" for key, part in value.items())
+                + "}"
+            )
         case list() | tuple():
             return "[" + ",".join(map(_text, value)) + "]"
         case float():

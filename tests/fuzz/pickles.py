@@ -73,7 +73,13 @@ ATTACKS: dict[str, bytes] = {
     "ext4": b"\x84\x01\x01\x01\x01",
     "build setstate": SYSTEM + b"}" + text("__setstate__") + SYSTEM + b"sb",
     "build on a class": named("collections", "OrderedDict") + b"}" + text("__reduce__") + SYSTEM + b"sb",
-    "build twice": named("collections", "OrderedDict") + b")R}" + text("__setstate__") + SYSTEM + b"sb" + COMMAND + b"b",
+    "build twice": named("collections", "OrderedDict")
+    + b")R}"
+    + text("__setstate__")
+    + SYSTEM
+    + b"sb"
+    + COMMAND
+    + b"b",
     "build slots": named("collections", "OrderedDict") + b")R" + b"N}" + text("x") + SYSTEM + b"s\x86b",
     "reduce with a dict subclass": named("collections", "Counter") + text("aa") + b"\x85R",
     "persistent id of a call": SYSTEM + COMMAND + b"\x85RQ",

@@ -53,7 +53,16 @@ def test_every_known_shape_of_attack_is_refused_and_does_nothing(name: str) -> N
 
 def test_the_judge_sees_what_python_would_call() -> None:
     """Only with a judge that sees them does acceptance mean something."""
-    for name in ("reduce os.system", "dotted stack global", "obj", "inst", "ext1", "map", "memo written twice", "build twice"):
+    for name in (
+        "reduce os.system",
+        "dotted stack global",
+        "obj",
+        "inst",
+        "ext1",
+        "map",
+        "memo written twice",
+        "build twice",
+    ):
         assert would_call(b"\x80\x04" + ATTACKS[name] + b"."), name
     assert would_call(pickled(state())) == {
         "collections.OrderedDict",
