@@ -52,7 +52,7 @@ STEP_MUTANTS = (
     Mutant("the store guard is forgotten", "step", "if (group == 0 && live)", "if (group == 0)", "[out of bounds]"),
     Mutant("the new row is not written", "step", "row[batch * dims + column] = fresh;", "", "[unwritten]"),
     Mutant("a result is not cast", "step", "y[batch * dims + column] = T(value);", "y[batch * dims + column] = value;", "no match for"),
-    Mutant("takes a tiny input to be in device memory", "step", "auto mixing =", "const device T* mixing =", "address_space"),
+    Mutant("takes a tiny input to be in device memory", "step", "float mean = 0.0f;", "const device T* first = x; float mean = 0.0f * float(first[0]);", "address_space"),
     Mutant("a typographic character", "step", "// Squares of", "// Squares \u2014 of", "not ASCII"),
     Mutant("a name that drags in a parameter", "step", "const int index =", "const int my_thread_index_in_simdgroup = 0; const int index =", "MLX adds a parameter"),
     Mutant("double precision", "step", "float value =", "double value =", "no_double"),

@@ -22,10 +22,10 @@ def exercise(kernel: str) -> None:
     """Calls that between them leave no bug unseen; bfloat16 first, the strictest about types."""
     for dtype in (mx.bfloat16, mx.float32):
         if kernel == "step":
-            check_step((1, 1, 3, 2), dtype, 1)
-            check_step((1, 1, 300, 36), dtype, 35)
+            check_step((1, 1, 3), dtype, 1)
+            check_step((1, 1, 300), dtype, 35)
             for position in (44, 31, 32):
-                check_step((2, 2, 20, 45), dtype, position)
+                check_step((2, 2, 20), dtype, position)
         elif kernel == "product":
             check_product((1, 1, 2, 2, 3, 0), dtype)
             for shape in ((2, 2, 37, 45, 20, 8), (1, 3, 40, 33, 9, 0)):
