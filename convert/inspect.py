@@ -1,6 +1,7 @@
 """What a source is and whether it can be converted, told from headers alone: no tensor is read, nothing is written."""
 
 import itertools
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ def inspect_checkpoint(source: str | Path, **hints: Any) -> Inspection:
     """
     given = Hints.from_mapping(hints)
     source = Path(source).expanduser()
-    if source.is_dir():
+    if os.path.isdir(source):  # noqa: PTH112  # unlike Path.is_dir, it does not raise where a name is too long
         source = source.resolve()  # "." and "latest" get the name they stand for
     model_type = _model_type(source)
     try:
@@ -53,7 +54,7 @@ def inspect_checkpoint(source: str | Path, **hints: Any) -> Inspection:
 
 def _model_type(source: Path) -> str | None:
     """What the config.json of a folder, or the one beside a file, says; None if it says nothing."""
-    path = (source if source.is_dir() else source.parent) / "config.json"
+    path = (source if os.path.isdir(source) else source.parent) / "config.json"  # noqa: PTH112
     try:
         with open_regular(path) as file:
             values = parse_json(file.read(MAX_DESCRIPTION_BYTES), path.name)
