@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from convert.foreign import open_regular, parse_json
 from convert.lookalikes import (
     file_format,
@@ -87,6 +89,19 @@ class Checkpoint:
         """Read a tensor by its plain name, as float32."""
         file, stored = self._homes[name]
         return file.read(stored)
+
+    def are_equal(self, name: str, other: str) -> bool:
+        """Whether two tensors of one shape hold the same numbers; both are read piece by piece, up to a difference."""
+        (file, stored), (other_file, other_stored) = self._homes[name], self._homes[other]
+        if type(file) is not type(other_file):
+            return np.array_equal(self.read(name), self.read(other))
+        pairs = zip(file.pieces(stored), other_file.pieces(other_stored), strict=True)
+        return all(np.array_equal(piece, other_piece) for piece, other_piece in pairs)
+
+    def plain_names_in(self, file: WeightFile) -> dict[str, str]:
+        """The plain name of every tensor of a file, by its stored one, in the file's order."""
+        plain = {stored: name for name, (home, stored) in self._homes.items() if home is file}
+        return {stored: plain[stored] for stored in file.tensors}
 
     def are_same(self, name: str, other: str) -> bool:
         """Whether two tensors are known, without reading them, to be the same stored numbers."""

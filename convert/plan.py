@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from convert.containers import Checkpoint
 from convert.detect import canonical_names, detect
 from convert.family import Evidence, Facts, Family, Unsupported
@@ -108,11 +106,7 @@ def _is_tied(checkpoint: Checkpoint, embedding_name: str, head_name: str, compar
     embedding, head = checkpoint.tensors.get(embedding_name), checkpoint.tensors.get(head_name)
     if embedding is None or head is None or checkpoint.are_same(embedding_name, head_name):
         return True
-    return (
-        embedding == head
-        and compares_tables
-        and np.array_equal(checkpoint.read(embedding_name), checkpoint.read(head_name))
-    )
+    return embedding == head and compares_tables and checkpoint.are_equal(embedding_name, head_name)
 
 
 def _refuse_other_types(tensors: Mapping[str, TensorInfo]) -> None:

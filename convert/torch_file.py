@@ -5,6 +5,7 @@ read by `convert.pickle_program`, which executes nothing; every view is checked 
 """
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Never, TypeGuard
 
@@ -89,6 +90,10 @@ class TorchFile:
         strides = tuple(4 * stride for stride in view.strides)
         window = np.lib.stride_tricks.as_strided(numbers, view.info.shape, strides, writeable=False)
         return np.ascontiguousarray(window).reshape(view.info.shape)
+
+    def pieces(self, name: str) -> Iterator[Float32Array]:
+        """The numbers of a floating-point tensor in order, all at once: a member is checked as a whole."""
+        yield self.read(name).reshape(-1)
 
     def are_same(self, name: str, other: str) -> bool:
         """Whether two tensors are one: the same view of the same numbers."""

@@ -3,7 +3,8 @@
 import hashlib
 import io
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 
+READ_AT_ONCE = 1 << 20
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
@@ -51,6 +53,10 @@ class WeightFile(Protocol):
         """Read one floating-point tensor, up-cast or rounded to float32."""
         ...
 
+    def pieces(self, name: str) -> Iterator[Float32Array]:
+        """The same flat, in pieces whose number depends on shape and element type alone."""
+        ...
+
     def sha256(self) -> str:
         """Hex digest of the whole file."""
         ...
@@ -61,12 +67,15 @@ class WeightFile(Protocol):
 
 
 def file_sha256(file: io.BufferedReader) -> str:
-    """Hex digest of an open file, from its beginning."""
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hex digest of an open file, from its beginning; leaves its position alone, so that another thread may read on."""
+    digest, position = hashlib.sha256(), 0
+    while block := os.pread(file.fileno(), READ_AT_ONCE, position):
+        digest.update(block)
+        position += len(block)
+    return digest.hexdigest()
 
 
-def float32_from_bytes(raw: bytes, dtype: str) -> Float32Array:
+def float32_from_bytes(raw: bytes | memoryview, dtype: str) -> Float32Array:
     """Decode little-endian floats of a type in `FLOAT_BYTES` into a flat float32 array."""
     if dtype == "BF16":
         # A bfloat16 is the upper half of a float32.

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from mlx_mixer.cli.conversion import ConversionBar, show_report
 from mlx_mixer.cli.inspection import show_inspection
-from mlx_mixer.cli.output import narrate, print_foreign, print_json
 from mlx_mixer.cli.repository import check_name, default_folder, fetch, is_repository, show_repository, upload
 from mlx_mixer.cli.torch_checkpoint import write_torch
 
@@ -24,6 +24,9 @@ from mlx_mixer.cli.torch_checkpoint import write_torch
 @click.option("--decoder-input", type=click.Choice(["repeat", "unroll"]), help="For autoencoders.")
 @click.option("--decay-constant", type=float, help="For structured recurrent mixers.")
 @click.option("--use-projections/--no-use-projections", default=None, help="For structured mixers with parallel heads.")
+@click.option("--quantize", type=click.Choice(["8", "4"]), help="Store the large matrices in so many bits.")
+@click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="How all else is stored.")
+@click.option("--verify/--no-verify", default=True, help="Compare the result with its source.", show_default=True)
 @click.option("--inspect", is_flag=True, help="Say what SOURCE is and what is missing; write nothing.")
 @click.option("--to-torch", is_flag=True, help="The way back: write the model folder SOURCE under upstream names.")
 @click.option(
@@ -37,6 +40,9 @@ def convert(
     /,
     source: Path,
     out: Path | None,
+    quantize: str | None,
+    dtype: str | None,
+    verify: bool,
     inspect: bool,
     to_torch: bool,
     repository: str | None,
@@ -49,7 +55,8 @@ def convert(
     SOURCE is a Trainer run or checkpoint folder, a .safetensors file, a .bin file, a shard index, or a repository on
     the Hugging Face Hub: OWNER/NAME[@REVISION], whose model goes into the models folder unless --out says otherwise.
     Nothing in it is executed. What a checkpoint does not hold is told with the options, and kept in the folder's
-    config.json.
+    config.json. With --quantize or --dtype SOURCE may be a model folder too, which is then written anew; a transformer
+    that mlx-lm runs is converted by mlx-lm.
     """
     hints = {name: value for name, value in options.items() if value is not None}
     if to_torch:
@@ -68,22 +75,15 @@ def convert(
     if out is None:
         raise click.UsageError("give the model folder to make: --out DIR (or --inspect, to only look)", context)
     # Named and not imported: the library does not know the converter.
-    report = import_module("convert").convert_checkpoint(source, out, **hints)
-    sent = None if repository is None else upload(out, repository, is_public=public)
-    if as_json:
-        print_json(
-            {
-                "family": report.family,
-                "config": report.config.to_dict(),
-                "out": str(report.out),
-                "parameters": report.parameters,
-                "files": [str(file) for file in report.files],
-                "warnings": list(report.warnings),
-                "seconds": round(report.seconds, 3),
-                **({} if sent is None else {"upload": sent}),
-            }
+    with ConversionBar(source.name) as bar:
+        report = import_module("convert").convert_checkpoint(
+            source,
+            out,
+            quantize=None if quantize is None else int(quantize),
+            dtype=dtype,
+            verify=verify,
+            progress=bar,
+            **hints,
         )
-        return
-    for warning in report.warnings:
-        narrate(f"note: {warning}")
-    print_foreign(f"{report.out}  {report.family}, {report.parameters:,} parameters, {report.seconds:.1f} s")
+    sent = None if repository is None else upload(out, repository, is_public=public)
+    show_report(report, sent, as_json=as_json)
