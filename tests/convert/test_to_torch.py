@@ -35,7 +35,7 @@ NOT_BIT_EQUAL = {
 
 
 def back(name: str, folder: Path, **hints: Any) -> TorchReport:
-    convert_checkpoint(checkpoint(name), folder / "ours", **{**needed_hints(name), **hints})
+    convert_checkpoint(checkpoint(name), folder / "ours", verify=False, **{**needed_hints(name), **hints})
     return write_torch_checkpoint(folder / "ours", folder / "theirs")
 
 
@@ -108,7 +108,7 @@ def test_upstreams_equations_give_the_same_results_on_what_was_written(name: str
 @pytest.mark.parametrize("name", CONVERTIBLE)
 def test_converting_what_was_written_gives_the_same_model(name: str, tmp_path: Path) -> None:
     report = back(name, tmp_path, padding_side="left", pad_token_id=1) if name == "flat" else back(name, tmp_path)
-    convert_checkpoint(tmp_path / "theirs", tmp_path / "again", **report.hints)
+    convert_checkpoint(tmp_path / "theirs", tmp_path / "again", verify=False, **report.hints)
     first, again = (load_config(tmp_path / folder).to_dict() for folder in ("ours", "again"))
     assert {**first, "provenance": None} == {**again, "provenance": None}
     weights, same = (load_file(tmp_path / folder / "model.safetensors") for folder in ("ours", "again"))
