@@ -1,12 +1,15 @@
 """The one function that turns a foreign checkpoint into a model folder."""
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from convert.byte_order import refuse_swapped
 from convert.containers import Checkpoint, open_checkpoint
 from convert.hints import Hints, how_to_tell
+from convert.hub_cache import origin_of
 from convert.lookalikes import UnconvertibleError
 from convert.model_folder import folder_for, is_model_folder, rewrite_model_folder
 from convert.plan import plan_conversion
@@ -75,7 +78,7 @@ def convert_checkpoint(
     started = time.perf_counter()
     given, storage = Hints.from_mapping(hints), Storage.asked(quantize, dtype)
     source, out = Path(source).expanduser(), Path(out).expanduser()
-    if source.is_dir():
+    if os.path.isdir(source):  # noqa: PTH112  # unlike Path.is_dir, it does not raise where a name is too long
         source = source.resolve()  # "." and "latest" get the name they stand for
     if storage.is_any and is_model_folder(source):
         return rewrite_model_folder(source, out, storage, verify=verify, shard_bytes=max_shard_bytes, progress=progress)
@@ -86,6 +89,7 @@ def convert_checkpoint(
             if (model_type := transformer_type(source, error)) is None:
                 raise
             return convert_transformer(checkpoint, source, out, model_type, storage, verify=verify)
+        refuse_swapped(checkpoint)
         types = [checkpoint.tensors[name].dtype for entry in plan.assignments for name in entry.stored]
         config = storage.config(plan.config)
         weights = WeightPlan(config, storage.stored_dtype(types), plan.assignments)
@@ -93,10 +97,7 @@ def convert_checkpoint(
         with folder_for(out) as folder:
             config, words = _install_words(config, _find_tokenizer(given, source, checkpoint), folder)
             written = write_weights(folder, checkpoint, weights, max_shard_bytes=max_shard_bytes, progress=progress)
-            origin = Provenance(
-                source=source.name, family=plan.family.name, sha256=written.digests, hints=given.given()
-            )
-            config = replace(config, provenance=origin)
+            config = replace(config, provenance=_provenance(source, plan.family.name, written.digests, given))
             write_config_file(folder, config)
             proof = verify_conversion(folder, checkpoint, plan, quantized=quantize is not None) if verify else None
     return ConversionReport(
@@ -111,6 +112,12 @@ def convert_checkpoint(
         warnings=(*checkpoint.notes, *plan.notes, *words),
         seconds=time.perf_counter() - started,
     )
+
+
+def _provenance(source: Path, family: str, digests: dict[str, str], hints: Hints) -> Provenance:
+    # A folder in the Hub's cache is named by a commit, and known by its repository.
+    name, revision = origin_of(source) or (source.name, None)
+    return Provenance(source=name, family=family, revision=revision, sha256=digests, hints=hints.given())
 
 
 def _find_tokenizer(hints: Hints, source: Path, checkpoint: Checkpoint) -> Path | None:
