@@ -56,9 +56,13 @@ def search_models(query: str, *, limit: int = SEARCH_LIMIT) -> list[dict[str, An
         ModelNotFoundError: If the Hub cannot be reached.
         HubError: If it does not answer as it should.
     """
-    task = HubTask({"task": "search", "query": query, "limit": limit})
-    rows: list[dict[str, Any]] = task.wait(timeout_seconds=SEARCH_SECONDS)
+    rows: list[dict[str, Any]] = search_task(query, limit=limit).wait(timeout_seconds=SEARCH_SECONDS)
     return rows
+
+
+def search_task(query: str, *, limit: int = SEARCH_LIMIT) -> HubTask:
+    """Return the task whose result is that of `search_models`."""
+    return HubTask({"task": "search", "query": query, "limit": limit})
 
 
 def look_at(source: str | Reference, *, models: Path | None = None) -> Outlook:
@@ -69,8 +73,13 @@ def look_at(source: str | Reference, *, models: Path | None = None) -> Outlook:
         ConversionError: If it holds no weights.
         HubError: If the answers are not to be trusted.
     """
-    values: dict[str, Any] = HubTask(_request("look", source, models)).wait(timeout_seconds=LOOK_SECONDS)
+    values: dict[str, Any] = look_task(source, models=models).wait(timeout_seconds=LOOK_SECONDS)
     return Outlook.from_dict(values)
+
+
+def look_task(source: str | Reference, *, models: Path | None = None) -> HubTask:
+    """Return the task whose result is the dictionary of an `Outlook`."""
+    return HubTask(_request("look", source, models))
 
 
 def fetch_repository(source: str | Reference, report: Report | None = None, *, force: bool = False) -> Fetched:

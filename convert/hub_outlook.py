@@ -84,7 +84,7 @@ class Outlook:
         download, total = size_words(self.download_bytes), size_words(self.total_bytes)
         still = "" if download == total else f" ({total} in all)"
         get = f"{download} to download{still}" if self.download_bytes else "all of it is here"
-        disk = f", {size_words(self.converted_bytes)} more once converted" if self.converted_bytes else ""
+        disk = f", {size_words(self.converted_bytes)} more once installed" if self.converted_bytes else ""
         needs = f"needs about {size_words(self.memory_bytes)} of memory"
         verdict = "It fits and should work." if not self.obstacles else " ".join(self.obstacles)
         return f"{self.repo} is {self.contents}: {get}{disk}; {needs}. {verdict}"

@@ -8,6 +8,8 @@ import pytest
 from textual.pilot import Pilot
 
 from mlx_mixer.paths import Paths
+from tests.convert.golden import checkpoint
+from tests.convert.hub_server import Hub, Repo
 from tests.tui.conftest import GARDEN, NOTES, AppFactory
 from tests.tui.helpers import keep_text, started, type_text, wait_for_text, wait_until
 from tests.tui.scripted_engine import ScriptedEngine
@@ -169,6 +171,29 @@ def test_the_model_picker(
         with (folder / "model.safetensors").open("wb") as weights:
             weights.truncate(size)
     assert take(snap_compare, make_app(), engine, models, (80, 24))
+
+
+def test_a_model_on_the_hub_before_it_is_fetched(
+    snap_compare: Snap, make_app: AppFactory, engine: ScriptedEngine, my_notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+        await started(pilot, engine)
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "Models on this computer")
+        await pilot.press("slash")
+        await type_text(pilot, "essays")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "ann/essays-tiny")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "Enter fetch it")
+
+    weights = checkpoint("kernel4").read_bytes()
+    with Hub() as hub:
+        hub.repos["ann/essays-tiny"] = Repo({"model.safetensors": weights})
+        hub.repos["bob/essays-chat"] = Repo({"config.json": b'{"model_type": "llama"}'}, gated="auto")
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        assert take(snap_compare, make_app(), engine, scene, (80, 24))
 
 
 def test_without_a_model_the_text_can_still_be_edited(
