@@ -39,6 +39,7 @@ WEIGHT_NAMES = (
 )
 INDEX_SUFFIX = ".index.json"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 STEP_FOLDER = re.compile(r"(?:checkpoint|chkpt)-(\d+)")
 
 # Wrappers put their attribute's name before every key: DataParallel, torch.compile, and hand-made modules.
@@ -162,6 +163,8 @@ def locate(source: Path) -> Location:
     ]
     if len(candidates) == 1:
         return Location((candidates[0],))
+    if any(SHARD.search(path.name) for path in candidates):
+        raise ConversionError(f"{source} holds shards, but not the {INDEX_SUFFIX} that lists them; download it too")
     if candidates:
         names = ", ".join(path.name for path in candidates[:4])
         raise ConversionError(f"{source} holds {len(candidates)} weight files ({names}, ...); name the one to convert")

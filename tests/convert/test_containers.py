@@ -212,6 +212,12 @@ def test_a_folder_with_several_weight_files_asks_for_one(tmp_path: Path) -> None
     assert "name the one to convert" in refusal(tmp_path)
 
 
+def test_shards_without_their_index_ask_for_it(tmp_path: Path) -> None:
+    for part in (1, 2):
+        write_safetensors(tmp_path / f"model-0000{part}-of-00002.safetensors", STATE)
+    assert "not the .index.json that lists them" in refusal(tmp_path)
+
+
 def test_a_refused_shard_leaves_no_file_open(tmp_path: Path) -> None:
     """Warnings are errors here, so an unclosed file would fail this test when it is collected."""
     listed = write_shards(tmp_path, "safetensors")

@@ -59,6 +59,16 @@ def test_numbers_above_the_diagonal_are_looked_at_too(tmp_path: Path) -> None:
     refusal(write_safetensors(tmp_path / "m.safetensors", state), tmp_path)
 
 
+@pytest.mark.parametrize("value", [None, 0.37])
+def test_numbers_in_the_other_byte_order_are_refused(value: float | None, tmp_path: Path) -> None:
+    state = {
+        name: (array if value is None else np.full_like(array, value)).byteswap()
+        for name, array in flat_state().items()
+    }
+    message = refusal(write_safetensors(tmp_path / "m.safetensors", state), tmp_path)
+    assert "other byte order" in message
+
+
 def places(folder: Path) -> dict[str, Path]:
     os.mkfifo(folder / "pipe.safetensors")
     os.mkfifo(folder / "pipe.bin")
@@ -91,6 +101,8 @@ def test_whatever_a_source_is_nothing_waits_for_it(tmp_path: Path) -> None:
 def test_a_name_that_no_file_has_is_said(tmp_path: Path) -> None:
     with pytest.raises(MixerError, match="File name too long"):
         inspect_checkpoint(tmp_path / ("c" * 300))
+    with pytest.raises(MixerError, match="File name too long"):
+        convert_checkpoint(tmp_path / ("c" * 300), tmp_path / "out")
 
 
 @contextlib.contextmanager
