@@ -1,13 +1,11 @@
 """The one function that turns a foreign checkpoint into a model folder."""
 
 import os
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from convert.byte_order import refuse_swapped
 from convert.byte_order import refuse_swapped
 from convert.containers import Checkpoint, open_checkpoint
 from convert.hints import Hints, how_to_tell
@@ -91,7 +89,6 @@ def convert_checkpoint(
             if (model_type := transformer_type(source, error)) is None:
                 raise
             return convert_transformer(checkpoint, source, out, model_type, storage, verify=verify)
-        refuse_swapped(checkpoint)
         refuse_swapped(checkpoint)
         types = [checkpoint.tensors[name].dtype for entry in plan.assignments for name in entry.stored]
         config = storage.config(plan.config)
