@@ -44,7 +44,9 @@ def verify_rewrite(source: Path, folder: Path) -> VerifyReport:
         what = (
             f"perplexity {before:.4g} became {after:.4g}" if is_far else f"scores differ by {error:.1e} of their scale"
         )
-        raise ConversionError(f"the new model is not its source: {what}, which rounding does not explain")
+        raise ConversionError(
+            f"the new model is not its source: {what}; that is more than rounding explains (--no-verify lets it pass)"
+        )
     return VerifyReport(
         max_error=error,
         tolerance=allowed.error,

@@ -74,7 +74,8 @@ class WeightWriter:
             if len(shards) == 1
             else [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
         )
-        self._missing = {spec.name: spec.nbytes for spec in specs}
+        self._sizes = {spec.name: spec.nbytes for spec in specs}
+        self._missing = dict(self._sizes)
         self._places: dict[str, tuple[int, int]] = {}
         self._descriptors: list[int] = []
         self._weight_map: dict[str, str] = {}
@@ -110,7 +111,7 @@ class WeightWriter:
             if missing:
                 raise ConversionError(f"{name} lacks {missing:,} bytes; this is a fault of the converter")
         if len(self.files) > 1:
-            size = sum(file.stat().st_size for file in self.files)
+            size = sum(self._sizes.values())
             index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(self._weight_map.items()))}
             write_atomically(self._folder / INDEX_NAME, (json.dumps(index, indent=2) + "\n").encode())
 
