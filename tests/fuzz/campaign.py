@@ -55,7 +55,14 @@ def seed() -> int:
 
 
 def run(
-    name: str, make: Make, read: Read, folder: Path, *, place: Place | None = None, allowed: Path | None = None
+    name: str,
+    make: Make,
+    read: Read,
+    folder: Path,
+    *,
+    place: Place | None = None,
+    allowed: Path | None = None,
+    share: float = 1.0,
 ) -> Tally:
     """Give a reader its inputs.
 
@@ -66,13 +73,14 @@ def run(
         folder: Where a failing input is kept.
         place: Puts an input where the reader looks for it.
         allowed: Folder below which the reader may write.
+        share: Of the inputs, how many this one gets; less than 1 for whole conversions.
 
     Raises:
         AssertionError: If an input crashes it, hangs it, makes it write elsewhere, run something, take too much
             memory, or raise anything but a `MixerError` of one printable line.
     """
     tally, base, last = Tally(), seed(), time.monotonic()
-    for number in range(wanted()):
+    for number in range(max(1, round(share * wanted()))):
         raw = make(random.Random(f"{name} {base} {number}"))
         if place is not None:
             place(raw)

@@ -32,8 +32,6 @@ _FORBIDDEN = (
     "import",
     "exec",
     "compile",
-    "shutil.",
-    "tempfile.",
     "webbrowser.",
     "urllib.Request",
 )
