@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("-m", "--model", "model_name", help="Model folder or name; the bundled model if omitted.")
+@click.option(
+    "--convert", "is_conversion", is_flag=True, help="Measure conversions beside a plain copy, and no models."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench(model_name: str | None, as_json: bool) -> None:
+def bench(model_name: str | None, is_conversion: bool, as_json: bool) -> None:
     """Measure how fast this machine runs the models."""
     # Everything here needs MLX, so nothing is imported before the command runs.
     import mlx.core as mx
@@ -29,7 +33,8 @@ def bench(model_name: str | None, as_json: bool) -> None:
     from mlx_mixer.checkpoint import resolve_model
 
     folder = resolve_model(model_name)
-    measurements: dict[str, Callable[[], dict[str, Figure]]] = {
+    measurements: dict[str, Callable[[], dict[str, Figure]]]
+    measurements = {
         "matmul with and without the tuned BLAS": blas_figures,
         f"the model {model_name or 'default'}": lambda: model_figures(folder),
         "decoding, on random weights": decode_figures,
@@ -37,6 +42,11 @@ def bench(model_name: str | None, as_json: bool) -> None:
         "prefill and training steps": pass_figures,
         "a short query": query_figures,
     }
+    if is_conversion:
+        # Named and not imported: the library does not know the converter.
+        measurements = {
+            "conversions and copies of 413 MB": import_module("convert.benchmark").conversion_figures,
+        }
     figures: dict[str, Figure] = {}
     for number, (what, measure) in enumerate(measurements.items(), 1):
         narrate(f"[{number}/{len(measurements)}] measuring {what} ...")

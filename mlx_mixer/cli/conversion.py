@@ -1,7 +1,7 @@
 """What `mlx-mixer convert` shows of a conversion: how far it is, and what came of it."""
 
-import time
 from collections.abc import Mapping
+from time import monotonic as _now
 from typing import Any, Self
 
 from mlx_mixer.cli.output import human_bytes, narrate, print_foreign, print_json
@@ -36,9 +36,9 @@ class ConversionBar:
         """Show where things are."""
         if self._next is None:
             # Counted from here: before, MLX is imported.
-            self._next = time.monotonic() + QUIET_SECONDS
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + SECONDS_BETWEEN
+            self._next = _now() + QUIET_SECONDS
+        if _now() >= self._next:
+            self._next = _now() + SECONDS_BETWEEN
             self._bar({"stage": "convert", "file": self._name, "done": done, "total": total})
 
 

@@ -175,3 +175,27 @@ def test_inspecting_what_is_refused_ends_with_four(tmp_path: Path) -> None:
     assert refused.returncode == 4
     assert json.loads(refused.stdout)["family"] == "memory"
     assert run(tmp_path / "nothing", "--inspect").returncode == 3
+
+
+def test_sizes_and_proof_are_reported(tmp_path: Path) -> None:
+    done = run(checkpoint("kernel4"), "--out", tmp_path / "out", "--quantize", "8", "--dtype", "bfloat16", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["config"]["quantization"] == {"bits": 8, "group_size": 32, "mode": "affine"}
+    assert report["source_bytes"] == checkpoint("kernel4").stat().st_size
+    assert report["bytes"] == (tmp_path / "out" / "model.safetensors").stat().st_size < report["source_bytes"]
+    proof = report["verification"]
+    assert 0 < proof["max_error"] < proof["tolerance"]
+    assert proof["perplexity_source"] != proof["perplexity_converted"]
+    again = run(tmp_path / "out", "--out", tmp_path / "plain", "--dtype", "float32")
+    assert again.returncode == 0, again.stderr
+    first, second = again.stdout.splitlines()
+    assert first.startswith(f"{tmp_path / 'plain'}  mlx-mixer, 23,136 parameters, ")
+    assert " kB -> " in first
+    assert second.startswith("agrees with its source: difference 0.0e+00, ")
+    assert "perplexity" in second
+
+
+def test_verification_can_be_left_out(tmp_path: Path) -> None:
+    done = run(checkpoint("kernel4"), "--out", tmp_path / "out", "--no-verify", "--json")
+    assert json.loads(done.stdout)["verification"] is None
