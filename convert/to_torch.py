@@ -7,7 +7,7 @@ an upstream tensor holds used and unused values together, the unused ones are co
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from convert.upstream_form import UpstreamForm, upstream_form
 from mlx_mixer.atomic import atomic_directory
 from mlx_mixer.checkpoint import load_config, resolve_model
 from mlx_mixer.errors import CheckpointError, ConversionError, UnsupportedModelError
-from mlx_mixer.model_configs.autoencoding import AutoencodingMixerConfig
+from mlx_mixer.foreign import quoted
 from mlx_mixer.model_configs.kinds import ModelConfig
 from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
+from mlx_mixer.models.kinds import make_model
 from mlx_mixer.stored_weights import WEIGHTS_NAME, read_weights
+from mlx_mixer.weights_fit import check_weights
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 # The learned weights of tokens in an embedding are ours; upstream takes one state.
@@ -75,10 +77,9 @@ def write_torch_checkpoint(model: str | Path, out: str | Path) -> TorchReport:
             "give the model they were made of"
         )
     form = upstream_form(config)
-    weights = read_weights(folder)
-    unused = [name for name in weights if name.startswith(OURS_ALONE)]
-    tensors = dict(_tensors(form, config, {name: weights[name] for name in weights if name not in unused}))
-    warnings = [f"{name} has no place upstream and was left out" for name in unused]
+    weights = _checked_weights(folder, config)
+    warnings = [f"{name} has no place upstream and was left out" for name in weights if name.startswith(OURS_ALONE)]
+    tensors = dict(_tensors(form, config, weights))
     try:
         with atomic_directory(out) as made:
             mx.save_safetensors(str(made / WEIGHTS_NAME), tensors, metadata={"format": "pt"})
@@ -91,47 +92,52 @@ def write_torch_checkpoint(model: str | Path, out: str | Path) -> TorchReport:
     return TorchReport(family=form.family, out=out, tensors=len(tensors), hints=form.hints, warnings=tuple(warnings))
 
 
-def _tensors(
-    form: UpstreamForm, config: ModelConfig, weights: Mapping[str, mx.array]
-) -> Iterator[tuple[str, mx.array]]:
+def _checked_weights(folder: Path, config: ModelConfig) -> dict[str, mx.array]:
+    """The weights of a folder, not yet read, when their names and shapes are those of its configuration."""
+    weights = read_weights(folder)
+    try:
+        check_weights(config, weights)
+        make_model(config).load_weights(list(weights.items()), strict=True)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"the weights in {folder} do not fit its config.json: {reason}") from error
+    return weights
+
+
+def _tensors(form: UpstreamForm, config: ModelConfig, weights: dict[str, mx.array]) -> Iterator[tuple[str, mx.array]]:
+    """All stored tensors; `weights` is emptied on the way, so that no tensor is held twice."""
     layers = {"i": config.num_layers, "n": getattr(config, "num_decoder_layers", 0)}  # the one kind with two stacks
-    left = dict(weights)
+    tied = _tied_names(form, config)
     for rule in form.rules:
         for layer in range(layers[rule.stack]) if rule.stack else (None,):
             target = fill(rule.target, i=layer, n=layer)
-            array = left.pop(target, None)
-            if array is None and rule.is_optional:
+            if rule.is_optional and target not in weights:
                 continue
-            if array is None:
-                raise CheckpointError(f"the model folder lacks {target}")
+            array = weights.pop(target)
             for name, stored in _stored(rule, layer, array, form):
                 yield form.prefix + name, stored
+                if name in tied:
+                    yield form.prefix + tied[name], stored
+    left = [name for name in weights if not name.startswith(OURS_ALONE)]
     if left:
-        raise CheckpointError(f"the model folder holds {min(left)}, which a model of its config.json does not have")
-    yield from _tied_head(form, config, weights)
+        raise UnsupportedModelError(f"the model has {quoted(min(left))}, for which no upstream network has a place")
 
 
 def _stored(rule: Rule, layer: int | None, array: mx.array, form: UpstreamForm) -> Iterator[tuple[str, mx.array]]:
     """The stored tensors of one parameter."""
-    has_heads = "{j}" in rule.stored
     axes = len([symbol for symbol in rule.shape.split("|")[0].split() if "=" not in symbol])
     parts = inverse_of(rule.transform)(_bits(array), Stored(form.heads, axes))
     for head, part in enumerate(parts):
         name = fill(rule.stored, i=layer, n=layer, j=head)
         yield name, mx.array(np.ascontiguousarray(part)).view(array.dtype)
-    if not has_heads and len(parts) != 1:
-        raise CheckpointError(f"{rule.target} holds {len(parts)} arrays where {rule.stored} is one")
 
 
-def _tied_head(
-    form: UpstreamForm, config: ModelConfig, weights: Mapping[str, mx.array]
-) -> Iterator[tuple[str, mx.array]]:
-    """Upstream state dicts name a tied matrix twice."""
+def _tied_names(form: UpstreamForm, config: ModelConfig) -> dict[str, str]:
+    """The second name of a tied matrix by its first: upstream state dicts have both."""
     if isinstance(config, RetrievalMixerConfig) or not config.tie_word_embeddings:
-        return
-    is_autoencoder = isinstance(config, AutoencodingMixerConfig)
-    head = next(rule for rule in form.rules if rule.target == "lm_head.weight")
-    yield form.prefix + head.stored, weights["encoder.embed_tokens.weight" if is_autoencoder else "embed_tokens.weight"]
+        return {}
+    stored = {rule.target.rpartition("embed_tokens")[1] or rule.target: rule.stored for rule in form.rules}
+    return {stored["embed_tokens"]: stored["lm_head.weight"]}
 
 
 def _bits(array: mx.array) -> Array:
