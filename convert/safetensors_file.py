@@ -15,7 +15,7 @@ from convert.weight_file import (
 )
 from mlx_mixer.errors import ConversionError
 from mlx_mixer.foreign import quoted
-from mlx_mixer.safetensors_header import read_header
+from mlx_mixer.safetensors_header import MAX_DIMENSION, read_header
 
 
 class SafetensorsFile:
@@ -50,6 +50,8 @@ class SafetensorsFile:
             raise ConversionError(f"{quoted(name)} in {self.path.name} has type {dtype}, not floating point")
         raw = read_exactly(self._file, self.data_start + begin, end - begin, self.path)
         self.check_steady()
+        if max(shape, default=0) > MAX_DIMENSION:
+            raise ConversionError(f"{quoted(name)} in {self.path.name} has an impossible shape {quoted(shape)}")
         return float32_from_bytes(raw, dtype).reshape(shape)
 
     def pieces(self, name: str) -> Iterator[Float32Array]:

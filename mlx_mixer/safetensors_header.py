@@ -17,6 +17,8 @@ from mlx_mixer.strict_json import parse_json
 
 LENGTH_BYTES = 8
 MAX_WHOLE = 2**64 - 1
+# An empty tensor may have any other dimension in the format, but not in an array: MLX counts in 32 bits.
+MAX_DIMENSION = 2**31 - 1
 DTYPE_BITS = {
     "F4": 4,
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),

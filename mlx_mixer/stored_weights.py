@@ -7,7 +7,7 @@ import mlx.core as mx
 
 from mlx_mixer.errors import CheckpointError
 from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES, open_regular, quoted
-from mlx_mixer.safetensors_header import check_safetensors
+from mlx_mixer.safetensors_header import MAX_DIMENSION, SafetensorsHeader, check_safetensors
 from mlx_mixer.strict_json import parse_json
 
 WEIGHTS_NAME = "model.safetensors"
@@ -65,7 +65,7 @@ def _is_weight_name(name: object) -> bool:
 def _load_arrays(file: Path) -> dict[str, mx.array]:
     try:
         before = _identity(file)
-        check_safetensors(file)
+        _check_shapes(check_safetensors(file))
         loaded: Any = mx.load(str(file))  # declared as one of several containers; a .safetensors file gives a dict
         is_steady = _identity(file) == before
     except (CheckpointError, OSError, RuntimeError, ValueError) as error:
@@ -73,6 +73,13 @@ def _load_arrays(file: Path) -> dict[str, mx.array]:
     if not is_steady:
         raise CheckpointError(f"{file} changed while it was read; wait until nothing writes to it")
     return dict(loaded)
+
+
+def _check_shapes(header: SafetensorsHeader) -> None:
+    """Raise `CheckpointError` for a size that MLX would cut to its lower 32 bits."""
+    for name, entry in header.entries.items():
+        if max(entry.shape, default=0) > MAX_DIMENSION:
+            raise CheckpointError(f"{quoted(name)} has an impossible shape {quoted(entry.shape)}")
 
 
 def _identity(file: Path) -> tuple[int, ...]:

@@ -241,6 +241,15 @@ def test_integers_are_described_but_not_read_as_weights(tmp_path: Path) -> None:
     file.close()
 
 
+def test_an_empty_tensor_of_absurd_width_is_described_but_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(safetensors_bytes({"a": entry("F32", [0, 2**63 - 1], 0, 0)}))
+    file = SafetensorsFile(path)
+    with pytest.raises(ConversionError, match="impossible shape"):
+        file.read("a")
+    file.close()
+
+
 def test_a_file_that_shrinks_is_noticed(tmp_path: Path) -> None:
     path = write_safetensors(tmp_path / "m.safetensors", {"a": np.ones(100_000, np.float32)})
     file = SafetensorsFile(path)

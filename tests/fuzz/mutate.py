@@ -1,5 +1,6 @@
 """Deterministic damage: of bytes, of numbers that mean something, and of JSON values that keep their grammar."""
 
+import copy
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -74,19 +75,22 @@ def damage_value(generator: random.Random, value: Any) -> Any:
     """One node of a JSON value changed: another value, another type, moved, doubled, removed, or nested deeply."""
     places = list(_places(value))
     if not places:
-        return pick(generator, ODD)
+        return copy.deepcopy(pick(generator, ODD))
     container, key = pick(generator, places)
-    old = container[key]
+    # A copy, for no value may come to stand in itself.
+    old = copy.deepcopy(container[key])
     match generator.randrange(9):
         case 0:
             container[key] = pick(generator, LIMITS)
         case 1:
             container[key] = pick(generator, TEXTS)
         case 2:
-            container[key] = pick(generator, ODD)
+            container[key] = copy.deepcopy(pick(generator, ODD))
         case 3:
             other, other_key = pick(generator, places)
-            container[key], other[other_key] = other[other_key], old
+            container[key] = copy.deepcopy(other[other_key])
+            if other is not container:
+                other[other_key] = old
         case 4:
             del container[key]
         case 5:
@@ -113,6 +117,9 @@ class _Nested(dict[str, Any]):
     def __init__(self, depth: int, is_list: bool) -> None:
         super().__init__()
         self.depth, self.is_list = depth, is_list
+
+    def __deepcopy__(self, _memo: object) -> "_Nested":
+        return self
 
     def text(self) -> str:
         return "[" * self.depth + "]" * self.depth if self.is_list else '{"a":' * self.depth + "1" + "}" * self.depth

@@ -10,6 +10,7 @@ import pytest
 
 import mlx_mixer.stored_weights
 from mlx_mixer.errors import CheckpointError, MixerError
+from mlx_mixer.safetensors_header import check_safetensors
 from mlx_mixer.stored_weights import read_weights
 
 INDEX = "model.safetensors.index.json"
@@ -30,6 +31,17 @@ def test_a_file_that_is_replaced_between_its_check_and_its_load_is_refused(
 
     monkeypatch.setattr(mlx_mixer.stored_weights, "check_safetensors", checked_then_replaced)
     with pytest.raises(CheckpointError, match="changed while it was read"):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**32 + 5, 2**63 - 1])
+def test_sizes_that_mlx_would_cut_are_refused(size: int, tmp_path: Path) -> None:
+    """An empty tensor may be of any width in the format; MLX keeps the lower 32 bits of it."""
+    header = {"a": {"dtype": "F32", "shape": [0, size], "data_offsets": [0, 0]}}
+    raw = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(raw).to_bytes(8, "little") + raw)
+    check_safetensors(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="impossible shape"):
         read_weights(tmp_path)
 
 
