@@ -11,7 +11,7 @@ from convert.containers import Checkpoint, open_checkpoint
 from convert.hints import Hints, how_to_tell
 from convert.hub_cache import origin_of
 from convert.lookalikes import UnconvertibleError
-from convert.model_folder import folder_for, is_model_folder, rewrite_model_folder
+from convert.model_folder import find_model_folder, folder_for, rewrite_model_folder
 from convert.plan import plan_conversion
 from convert.report import ConversionReport as ConversionReport
 from convert.room import require_disk
@@ -80,8 +80,8 @@ def convert_checkpoint(
     source, out = Path(source).expanduser(), Path(out).expanduser()
     if os.path.isdir(source):  # noqa: PTH112  # unlike Path.is_dir, it does not raise where a name is too long
         source = source.resolve()  # "." and "latest" get the name they stand for
-    if storage.is_any and is_model_folder(source):
-        return rewrite_model_folder(source, out, storage, verify=verify, shard_bytes=max_shard_bytes, progress=progress)
+    if storage.is_any and (folder := find_model_folder(source)) is not None:
+        return rewrite_model_folder(folder, out, storage, verify=verify, shard_bytes=max_shard_bytes, progress=progress)
     with open_checkpoint(source) as checkpoint:
         try:
             plan = plan_conversion(checkpoint, source, given)

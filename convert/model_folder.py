@@ -22,7 +22,7 @@ from convert.verify_rewrite import verify_rewrite
 from convert.weight_file import Float32Array
 from convert.write_weights import Progress, WeightPlan, write_weights
 from mlx_mixer.atomic import atomic_directory
-from mlx_mixer.checkpoint import CONFIG_NAME, load_config, write_config_file
+from mlx_mixer.checkpoint import CONFIG_NAME, load_config, resolve_model, write_config_file
 from mlx_mixer.config_fields import Provenance, Quantization
 from mlx_mixer.errors import ConversionError, MixerError
 from mlx_mixer.quantization import dequantize, stored_quantized
@@ -45,6 +45,16 @@ class Unpack:
     def __call__(self, arrays: Sequence[npt.NDArray[Any]]) -> Float32Array:
         packed, scales, offsets = map(mx.array, arrays)
         return np.array(dequantize(packed, scales, offsets, self.quantization))
+
+
+def find_model_folder(source: Path) -> Path | None:
+    """The model folder of ours that a source is, or that it names; `None` if it is something else."""
+    if source.exists():
+        return source if is_model_folder(source) else None
+    try:
+        return resolve_model(source)
+    except MixerError:
+        return None
 
 
 def is_model_folder(source: Path) -> bool:

@@ -123,13 +123,13 @@ def load_model(path: str | Path, *, as_stored: bool | None = None) -> Model:
     return model
 
 
-def load_language_model(path: str | Path) -> LanguageMixer:
+def load_language_model(path: str | Path, *, as_stored: bool | None = None) -> LanguageMixer:
     """Load a model that writes; see `load_model`.
 
     Raises:
         UnsupportedModelError: If it is of a kind that does not write.
     """
-    model = load_model(path)
+    model = load_model(path, as_stored=as_stored)
     if not isinstance(model, LanguageMixer):
         raise UnsupportedModelError(
             f"{resolve_model(path)} holds a model of type {model.config.model_type!r}, which does not write; "

@@ -87,7 +87,9 @@ def train_language(
     folder = RunFolder(run.out)
     folder.open(_decisive(run, texts), resume=resume)
     tokenised = encode(texts)
-    model = load_language_model(run.init) if run.init else _fresh_model(run, tokenised, folder, narrate)
+    model = (
+        load_language_model(run.init, as_stored=False) if run.init else _fresh_model(run, tokenised, folder, narrate)
+    )
     windows = cut_windows(tokenised, model.config.context_length, _eos_of(model.config))
     narrate(f"{len(texts):,} texts, {windows.num_tokens:,} tokens in {len(windows.ids):,} windows")
     if not windows.ids:

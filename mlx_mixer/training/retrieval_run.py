@@ -100,7 +100,7 @@ def train_retrieval(
 
 
 def _trainable_model(run: RetrievalRun) -> LanguageMixer:
-    model = load_language_model(run.init)
+    model = load_language_model(run.init, as_stored=False)
     if model.config.pooling != "token_weighted":
         raise UnsupportedModelError(
             f"{run.init} pools by {model.config.pooling!r}; retrieval is trained for 'token_weighted' pooling"

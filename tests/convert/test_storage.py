@@ -17,8 +17,9 @@ from safetensors.numpy import load_file
 from convert import convert_checkpoint, file_stream
 from mlx_mixer.checkpoint import load, load_config, load_model, load_tokenizer, save_model
 from mlx_mixer.config_fields import Provenance, Quantization
-from mlx_mixer.errors import ConversionError, MixerError, ResourceError, UsageError
+from mlx_mixer.errors import ConversionError, MixerError, ModelNotFoundError, ResourceError, UsageError
 from mlx_mixer.models.kinds import Model
+from mlx_mixer.paths import default_paths
 from mlx_mixer.quantization import cast_model, quantize_model
 from tests.convert.files import flat_state, write_safetensors, write_torch
 from tests.convert.golden import checkpoint
@@ -230,6 +231,14 @@ def test_a_model_folder_is_quantised_with_its_words_and_origin(folder: Path, tmp
     assert tokenizer.decode(tokenizer.encode("abc")) == "abc"
     assert report.verification is not None
     assert report.verification.perplexity_source != report.verification.perplexity_converted
+
+
+def test_a_model_is_found_by_its_name(tmp_path: Path) -> None:
+    tiny_model_folder(default_paths().models / "mine")
+    convert_checkpoint("mine", tmp_path / "half", dtype="float16")
+    assert weights_of(tmp_path / "half")[HEAD].dtype == mx.float16
+    with pytest.raises(ModelNotFoundError, match="there is no file or folder nobodys"):
+        convert_checkpoint("nobodys", tmp_path / "other", dtype="float16")
 
 
 def test_a_folder_of_unknown_origin_is_its_own(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ from mlx.utils import tree_flatten
 from safetensors.numpy import load_file
 
 from mlx_mixer.batch_generation import generate_batch
-from mlx_mixer.checkpoint import load_config, load_model, load_tokenizer, save_model, write_checkpoint
+from mlx_mixer.checkpoint import (
+    load_config,
+    load_language_model,
+    load_model,
+    load_tokenizer,
+    save_model,
+    write_checkpoint,
+)
 from mlx_mixer.embedding import load_embedder
 from mlx_mixer.errors import CheckpointError, ConfigError, UsageError
 from mlx_mixer.generation import generate_tokens
@@ -204,6 +211,7 @@ def test_a_cpu_unpacks_unless_told_otherwise(tmp_path: Path) -> None:
     assert load_config(folder).quantization is not None
     model = load_model(folder)
     assert model.config.quantization is None
+    assert load_language_model(folder, as_stored=True).config.quantization is not None
     # What it says of itself is what is written: the model can be saved, and loaded again.
     save_model(folder, model)
     assert load_model(folder, as_stored=True).config.quantization is None
