@@ -163,13 +163,17 @@ def _search_row(info: ModelInfo) -> dict[str, Any]:
     return {
         "repo": str(info.id),
         "model_type": model_type if isinstance(model_type, str) else None,
-        "downloads": info.downloads if isinstance(info.downloads, int) else None,
-        "likes": info.likes if isinstance(info.likes, int) else None,
+        "downloads": _count(info.downloads),
+        "likes": _count(info.likes),
         "is_gated": bool(info.gated),
-        "parameters": info.safetensors.total if info.safetensors else None,
+        "parameters": _count(info.safetensors.total) if info.safetensors else None,
         "updated": info.last_modified.date().isoformat() if info.last_modified else None,
         "tags": [tag for tag in info.tags or [] if isinstance(tag, str)][:64],
     }
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < 1 << 62 else None
 
 
 class _Limited(httpx2.SyncByteStream):

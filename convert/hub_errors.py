@@ -67,7 +67,7 @@ def explained(reference: Reference | None, doing: str) -> Iterator[None]:
     except json.JSONDecodeError as error:
         raise HubError(_not_the_hub(doing)) from error
     # A server may answer with JSON of any shape, and the client takes its fields on trust.
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         raise HubError(f"the Hub's answer cannot be understood while {doing} ({type(error).__name__})") from error
 
 

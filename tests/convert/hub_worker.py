@@ -6,6 +6,7 @@ of its own is about (being killed, ending with its parent, reading the environme
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -70,6 +71,8 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         os.environ.update(request.pop("environ", {"HF_TOKEN": ""}))
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request.pop("largest_file", resource.RLIM_INFINITY), hard))
         serve(request, write)
 
 

@@ -316,6 +316,15 @@ def test_bits_that_rot_in_the_cache_are_fetched_again(client: Client) -> None:
     assert blob.read_bytes() == WEIGHTS
 
 
+def test_a_disk_that_takes_no_more_ends_in_one_line_and_loses_nothing(client: Client) -> None:
+    client.publish(files={"model.safetensors": WEIGHTS})
+    client.fails("fetch", ResourceError, "cannot take model.safetensors", "File too large", largest_file=50_000)
+    [part] = client.parts()
+    assert part.read_bytes() == WEIGHTS[: part.stat().st_size]
+    client.ask("fetch")
+    assert WEIGHTS in client.blobs().values()
+
+
 def test_what_is_whole_is_not_fetched_twice(client: Client) -> None:
     client.publish()
     client.ask("fetch")
