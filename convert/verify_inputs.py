@@ -14,6 +14,10 @@ from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
 
 # Positions of the ids; what lies beyond them in the window is compared layer by layer.
 POSITIONS = 32
+# Positions of the noise. Nobody trains longer windows, and a small file can ask for a million positions.
+WINDOW = 2048
+# Values of one activation: they are held in float64, and a small file can ask for a million of each size.
+MOST_VALUES = 1 << 22
 # Features of the noise, where features are mixed independently of each other.
 NOISE_FEATURES = 64
 TEXT = (
@@ -35,8 +39,9 @@ def fixed_inputs(folder: Path, config: ModelConfig) -> npt.NDArray[Any]:
         rows ``(1, m, d)``.
     """
     if isinstance(config, RetrievalMixerConfig):
-        return _noise(config.context_length, config.hidden_size)
-    length = min(config.context_length, POSITIONS)
+        return _window(config, config.hidden_size)
+    widest = max(config.vocab_size, config.hidden_size, config.intermediate_size)
+    length = min(config.context_length, POSITIONS, max(2, MOST_VALUES // widest))
     drawn = np.random.default_rng(0).integers(0, config.vocab_size, length).tolist()
     text = _text_ids(folder)[:length]
     has_text = len(text) == length and max(text) < config.vocab_size
@@ -44,16 +49,20 @@ def fixed_inputs(folder: Path, config: ModelConfig) -> npt.NDArray[Any]:
 
 
 def window_noise(config: ModelConfig) -> npt.NDArray[np.float32]:
-    """A whole window ``(1, L, d)`` for one token mixing; of few features where each is mixed alone."""
+    """A window ``(1, L, d)`` for one token mixing; of few features where each is mixed alone."""
     match config:
         case BidirectionalMixerConfig() | LanguageMixerConfig(token_mixing="flat" | "expanded"):
-            return _noise(config.context_length, min(config.hidden_size, NOISE_FEATURES))
-    return _noise(config.context_length, config.hidden_size)
+            return _window(config, min(config.hidden_size, NOISE_FEATURES))
+    return _window(config, config.hidden_size)
 
 
 def direction(config: ModelConfig) -> npt.NDArray[np.float32]:
     """One vector ``(d,)``."""
     return _noise(1, config.hidden_size)[0, 0]
+
+
+def _window(config: ModelConfig, dims: int) -> npt.NDArray[np.float32]:
+    return _noise(min(config.context_length, WINDOW, max(2, MOST_VALUES // dims)), dims)
 
 
 def _noise(length: int, dims: int) -> npt.NDArray[np.float32]:

@@ -50,7 +50,8 @@ def _one(source: Source, name: str, kind: str, constant: float) -> Mixing:
     """A mixer without heads, or one head: its tensors lie under `name`."""
 
     def mix(x: Float64Array) -> Float64Array:
-        weight = source.read(f"{name}.weight").astype(np.float64)
+        length = x.shape[-2]
+        weight = source.read(f"{name}.weight")[:, :length].astype(np.float64)
         decay = source.read(f"{name}.decay_value") if f"{name}.decay_value" in source else None
         if kind == "kernel_col":
             out = _mix_taps(x, weight, _rooted(decay, constant))
@@ -62,9 +63,9 @@ def _one(source: Source, name: str, kind: str, constant: float) -> Mixing:
             matrix = _sided(kind.removeprefix("diag_"), weight[0], _rooted(decay, constant))
             if kind.startswith("diag_"):
                 # One value per position, or one for all of them.
-                np.fill_diagonal(matrix, source.read(f"{name}.diag_weight").reshape(-1))
+                np.fill_diagonal(matrix, source.read(f"{name}.diag_weight").reshape(-1)[:length])
             out = _apply(matrix, x)
-        return out + source.read(f"{name}.bias")[: x.shape[-2], None]
+        return out + source.read(f"{name}.bias")[:length, None]
 
     return mix
 
@@ -99,7 +100,7 @@ def _parallel_heads(source: Source, layer: str, constant: float, uses_projection
     """Heads that are rows of one array; both halves use the second of the stored decays."""
 
     def mix(x: Float64Array) -> Float64Array:
-        weight = source.read(f"{layer}.mixer_heads.weight").astype(np.float64)
+        weight = source.read(f"{layer}.mixer_heads.weight")[:, : x.shape[-2]].astype(np.float64)
         bias = source.read(f"{layer}.mixer_heads.bias")
         stored = f"{layer}.mixer_heads.decay_value"
         delta = _rooted(source.read(stored) if stored in source else None, constant)
@@ -148,8 +149,7 @@ def _mix_taps(x: Float64Array, weight: Float64Array, delta: float) -> Float64Arr
 
 def _apply(matrix: Float64Array, x: Float64Array) -> Float64Array:
     """M[s, t] to the rows of ``(B, n, d)``."""
-    length = x.shape[-2]
-    return mix_positions(matrix[:length, :length].T, x)
+    return mix_positions(matrix.T, x)
 
 
 def _powers(delta: float, length: int) -> Float64Array:

@@ -19,10 +19,12 @@ from convert.containers import open_checkpoint
 from convert.hints import Hints
 from convert.plan import Plan, plan_conversion
 from convert.verify import VerifyReport, verify_conversion
-from convert.verify_inputs import POSITIONS, TEXT, fixed_inputs
+from convert.verify_inputs import MOST_VALUES, POSITIONS, TEXT, WINDOW, fixed_inputs, window_noise
 from convert.verify_rules import DTYPE_TOLERANCES
 from mlx_mixer.checkpoint import load_config, load_model, save_model
+from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import ConversionError
+from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
 from mlx_mixer.models.language import LanguageMixer, next_token_loss
 from mlx_mixer.quantization import cast_model, quantize_model
 from tests.convert.files import flat_state, write_safetensors
@@ -316,6 +318,24 @@ def test_models_that_predict_no_tokens_have_no_perplexity(name: str, tmp_path: P
 
 def all_maps_negated(weights: Weights) -> Weights:
     return {name: -array if name.endswith("down.weight") else array for name, array in weights.items()}
+
+
+def test_a_small_file_that_asks_for_a_long_window_is_compared_on_a_bounded_one(tmp_path: Path) -> None:
+    source = write_safetensors(tmp_path / "m.safetensors", structured_state(single(), length=1 << 16))
+    convert_checkpoint(source, tmp_path / "out", mixer="row", verify=False)
+    config = load_config(tmp_path / "out")
+    assert window_noise(config).shape == (1, WINDOW, 8)
+    report = verified(tmp_path / "out", source, mixer="row")
+    assert report.positions == POSITIONS
+
+
+def test_a_wide_model_is_compared_on_fewer_positions(tmp_path: Path) -> None:
+    config = RetrievalMixerConfig(hidden_size=1 << 20, num_layers=1, context_length=512, intermediate_size=1)
+    assert fixed_inputs(tmp_path, config).size == MOST_VALUES
+    words = LanguageMixerConfig(
+        vocab_size=1 << 20, hidden_size=8, num_layers=1, context_length=512, intermediate_size=8
+    )
+    assert fixed_inputs(tmp_path, words).shape == (1, 4)
 
 
 def stored_as(folder: Path, out: Path, how: mx.Dtype | int) -> Path:
