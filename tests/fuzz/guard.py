@@ -5,6 +5,7 @@ would miss. A hook cannot be taken away again; it listens only inside `watched`.
 """
 
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -35,19 +36,19 @@ _FORBIDDEN = (
     "webbrowser.",
     "urllib.Request",
 )
-# Events whose first arguments are paths that something is done to.
+# Events that change something, with the places of each path and of the open folder that it may be relative to.
 _CHANGES = {
-    "os.remove": 1,
-    "os.rename": 2,
-    "os.rmdir": 1,
-    "os.mkdir": 1,
-    "os.link": 2,
-    "os.symlink": 2,
-    "os.chmod": 1,
-    "os.chown": 1,
-    "os.truncate": 1,
-    "os.utime": 1,
-    "os.setxattr": 1,
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.link": ((0, 2), (1, 3)),
+    "os.symlink": ((1, 2),),
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.truncate": ((0, 9),),
+    "os.utime": ((0, 3),),
+    "os.setxattr": ((0, 9),),
 }
 _WAITING = 12
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -71,9 +72,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         if _writes(mode, flags) and not _is_allowed(path):
             _break(f"{event} {path!r} {mode!r}")
     elif event in _CHANGES:
-        for path in arguments[: _CHANGES[event]]:
-            if not _is_allowed(path):
-                _break(f"{event} {path!r}")
+        for place, folder in _CHANGES[event]:
+            if not _is_allowed(arguments[place], arguments[folder] if folder < len(arguments) else -1):
+                _break(f"{event} {arguments[place]!r}")
     elif event.startswith(_FORBIDDEN):
         _break(f"{event} {arguments!r:.200}")
 
@@ -84,10 +85,17 @@ def _writes(mode: object, flags: object) -> bool:
     return isinstance(flags, int) and bool(flags & _WRITING)
 
 
-def _is_allowed(path: object) -> bool:
+def _is_allowed(path: object, folder: object = -1) -> bool:
     if _State.allowed is None or not isinstance(path, str | bytes | os.PathLike):
         return False
-    return Path(os.fsdecode(path)).absolute().is_relative_to(_State.allowed)
+    below = _path_of(folder) if isinstance(folder, int) and folder >= 0 else Path.cwd()
+    return Path(os.path.normpath(below / os.fsdecode(path))).is_relative_to(_State.allowed)
+
+
+def _path_of(descriptor: int) -> Path:
+    if sys.platform == "linux":
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
 
 
 def _break(what: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -50,7 +51,18 @@ def test_a_guard_lets_the_output_folder_be_written(tmp_path: Path) -> None:
     with watched(tmp_path, 5):
         (tmp_path / "a").write_text("x")
     with pytest.raises(GuardBrokenError), watched(tmp_path, 5):
-        (tmp_path / ".." / "a").resolve().write_text("x")
+        (tmp_path / ".." / "a").write_text("x")
+
+
+def test_a_guard_knows_names_within_an_open_folder(tmp_path: Path) -> None:
+    for name in ("inside", "outside"):
+        (tmp_path / name / "tree").mkdir(parents=True)
+        (tmp_path / name / "tree" / "file").touch()
+    with watched(tmp_path / "inside", 5):
+        shutil.rmtree(tmp_path / "inside" / "tree")
+    with pytest.raises(GuardBrokenError), watched(tmp_path / "inside", 5):
+        shutil.rmtree(tmp_path / "outside" / "tree")
+    assert (tmp_path / "outside" / "tree" / "file").exists()
 
 
 def fails(read: Callable[[bytes], bool], folder: Path) -> str:
