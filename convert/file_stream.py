@@ -70,7 +70,10 @@ class FileStream:
         digest = hashing.submit(self._file.sha256)
         for name in self._file.tensors:
             if name in self._units:
-                yield Piece(name, "F32", 0, as_bytes(self._file.read(name)))
+                offset = 0
+                for numbers in self._file.pieces(name, self._units[name]):
+                    yield Piece(name, "F32", offset, as_bytes(numbers))
+                    offset += len(numbers)
         self.digest = digest.result()
 
     def _in_order(self, file: SafetensorsFile, hashing: ThreadPoolExecutor) -> Iterator[Piece]:

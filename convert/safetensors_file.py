@@ -7,11 +7,11 @@ from convert.foreign import as_conversion_error, open_regular
 from convert.steady_file import check_steady, read_exactly, stamp_of
 from convert.weight_file import (
     FLOAT_BYTES,
-    READ_AT_ONCE,
     Float32Array,
     TensorInfo,
     file_sha256,
     float32_from_bytes,
+    piece_size,
 )
 from mlx_mixer.errors import ConversionError
 from mlx_mixer.foreign import quoted
@@ -54,11 +54,12 @@ class SafetensorsFile:
             raise ConversionError(f"{quoted(name)} in {self.path.name} has an impossible shape {quoted(shape)}")
         return float32_from_bytes(raw, dtype).reshape(shape)
 
-    def pieces(self, name: str) -> Iterator[Float32Array]:
+    def pieces(self, name: str, unit: int = 1) -> Iterator[Float32Array]:
         """The numbers of a floating-point tensor in order, some at a time."""
         begin, end, dtype, _ = self.entries[name]
-        for start in range(begin, end, READ_AT_ONCE):
-            raw = read_exactly(self._file, self.data_start + start, min(READ_AT_ONCE, end - start), self.path)
+        step = piece_size(unit) * FLOAT_BYTES[dtype]
+        for start in range(begin, end, step):
+            raw = read_exactly(self._file, self.data_start + start, min(step, end - start), self.path)
             yield float32_from_bytes(raw, dtype)
         self.check_steady()
 

@@ -22,6 +22,7 @@ from convert.weight_file import (
     TensorInfo,
     file_sha256,
     float32_from_bytes,
+    piece_size,
 )
 from mlx_mixer.errors import ConversionError
 from mlx_mixer.foreign import quoted
@@ -91,9 +92,17 @@ class TorchFile:
         window = np.lib.stride_tricks.as_strided(numbers, view.info.shape, strides, writeable=False)
         return np.ascontiguousarray(window).reshape(view.info.shape)
 
-    def pieces(self, name: str) -> Iterator[Float32Array]:
-        """The numbers of a floating-point tensor in order, all at once: a member is checked as a whole."""
-        yield self.read(name).reshape(-1)
+    def pieces(self, name: str, unit: int = 1) -> Iterator[Float32Array]:
+        """The numbers of a floating-point tensor in order, some at a time if they lie in that order in one member."""
+        view = self._views[name]
+        size = piece_size(unit)
+        if self._is_whole_member(view):
+            yield from self._pieces_of_member(view, size)
+            check_steady(self._file, self._stamp, self.path)
+            return
+        numbers = self.read(name).reshape(-1)
+        for start in range(0, len(numbers), size):
+            yield numbers[start : start + size]
 
     def are_same(self, name: str, other: str) -> bool:
         """Whether two tensors are one: the same view of the same numbers."""
@@ -107,6 +116,28 @@ class TorchFile:
         """Close the file."""
         self._zip.close()
         self._file.close()
+
+    def _is_whole_member(self, view: _View) -> bool:
+        """Whether a tensor is all numbers of its member, in their order."""
+        expected, strides = 1, []
+        for size in reversed(view.info.shape):
+            strides.append(expected)
+            expected *= size
+        is_in_order = all(
+            size == 1 or stride == wanted
+            for size, stride, wanted in zip(view.info.shape, view.strides, reversed(strides), strict=True)
+        )
+        nbytes = view.info.size * FLOAT_BYTES.get(view.info.dtype, 0)
+        return is_in_order and nbytes == self._members[view.member].file_size
+
+    def _pieces_of_member(self, view: _View, size: int) -> Iterator[Float32Array]:
+        try:
+            with self._zip.open(self._members[view.member]) as member:
+                # Its checksum is compared when the last byte has been read.
+                while raw := member.read(size * FLOAT_BYTES[view.info.dtype]):
+                    yield float32_from_bytes(raw, view.info.dtype)
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise ConversionError(f"{self.path.name} is damaged: {error}") from error
 
     def _member(self, name: str) -> bytes:
         try:

@@ -53,8 +53,8 @@ class WeightFile(Protocol):
         """Read one floating-point tensor, up-cast or rounded to float32."""
         ...
 
-    def pieces(self, name: str) -> Iterator[Float32Array]:
-        """The same flat, in pieces whose number depends on shape and element type alone."""
+    def pieces(self, name: str, unit: int = 1) -> Iterator[Float32Array]:
+        """The same flat, in pieces of `piece_size` numbers."""
         ...
 
     def sha256(self) -> str:
@@ -64,6 +64,11 @@ class WeightFile(Protocol):
     def close(self) -> None:
         """Close the file."""
         ...
+
+
+def piece_size(unit: int) -> int:
+    """How many numbers are read at once, if multiples of `unit` belong together."""
+    return max(unit, READ_AT_ONCE // 4 // unit * unit)
 
 
 def file_sha256(file: io.BufferedReader) -> str:

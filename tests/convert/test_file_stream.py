@@ -1,6 +1,7 @@
 """One pass over a file: all of its numbers, and the digest of all of its bytes."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convert import file_stream
+from convert import file_stream, weight_file
+from convert.containers import open_checkpoint
 from convert.file_stream import FileStream
 from convert.safetensors_file import SafetensorsFile
 from convert.torch_file import TorchFile
 from mlx_mixer.errors import ConversionError
-from tests.convert.files import write_safetensors, write_torch
+from tests.convert.files import torch_bytes, view, write_safetensors, write_torch
 
 STATE = {
     "wide": np.arange(600, dtype=np.float32).reshape(4, 150),
@@ -85,3 +87,53 @@ def test_a_file_that_changes_on_the_way_is_refused(change: Any, message: str, tm
     with pytest.raises(ConversionError, match=message):
         collect(FileStream(file, dict.fromkeys(("wide", "half", "double", "scalar"), 1)))
     file.close()
+
+
+def strided_file(path: Path) -> Path:
+    """Twelve numbers seen whole, transposed and in part."""
+    numbers = np.arange(12, dtype=np.float32)
+    description = {
+        "whole": view((3, 4), (4, 1), elements=12),
+        "turned": view((4, 3), (1, 4), elements=12),
+        "part": view((2, 4), (4, 1), elements=12, offset=4),
+    }
+    path.write_bytes(torch_bytes(description, {"0": numbers.tobytes()}))
+    return path
+
+
+@pytest.mark.parametrize("name", ["whole", "turned", "part"])
+def test_views_of_torch_files_come_in_their_own_order(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weight_file, "READ_AT_ONCE", 16)
+    file = TorchFile(strided_file(tmp_path / "m.bin"))
+    want = file.read(name)
+    pieces = list(file.pieces(name, want.shape[1]))
+    file.close()
+    assert len(pieces) > 1
+    assert all(len(piece) % want.shape[1] == 0 for piece in pieces)
+    np.testing.assert_array_equal(np.concatenate(pieces), want.reshape(-1))
+
+
+def test_a_torch_file_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
+    path = strided_file(tmp_path / "m.bin")
+    content = path.read_bytes()
+    place = content.index(np.float32(7).tobytes())
+    path.write_bytes(content[:place] + np.float32(8).tobytes() + content[place + 4 :])
+    file = TorchFile(path)
+    with pytest.raises(ConversionError, match="is damaged: Bad CRC-32"):
+        list(file.pieces("whole"))
+    file.close()
+
+
+def test_equal_tables_are_told_across_formats_and_orders(tmp_path: Path) -> None:
+    """An index may name files of both formats; a tied head may have been stored in another order."""
+    numbers = np.arange(12, dtype=np.float32).reshape(3, 4)
+    write_safetensors(tmp_path / "one.safetensors", {"a": numbers, "b": numbers + 1})
+    strided_file(tmp_path / "two.bin")
+    homes = {"a": "one.safetensors", "b": "one.safetensors", **dict.fromkeys(("whole", "turned", "part"), "two.bin")}
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": homes}))
+    with open_checkpoint(tmp_path / "m.safetensors.index.json") as checkpoint:
+        assert checkpoint.are_equal("a", "whole")
+        assert not checkpoint.are_equal("b", "whole")
+        assert not checkpoint.are_equal("a", "b")
