@@ -2,13 +2,14 @@
 
 import itertools
 import json
+import math
 from typing import Any, NoReturn
 
 from mlx_mixer.errors import CheckpointError
 
 
 def parse_json(raw: bytes, what: str) -> Any:  # any JSON value; each caller checks its own shape
-    """Parse UTF-8 JSON; duplicate keys, NaN, lone surrogates and a minus sign before zero are errors.
+    """Parse UTF-8 JSON; duplicate keys, NaN, lone surrogates, -0 and numbers beyond a float64 are errors.
 
     Args:
         raw: The encoded text.
@@ -23,6 +24,7 @@ def parse_json(raw: bytes, what: str) -> Any:  # any JSON value; each caller che
             object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
             parse_int=_whole_number,
+            parse_float=_real_number,
         )
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{what} is not valid JSON: {error}") from error
@@ -46,3 +48,10 @@ def _whole_number(digits: str) -> int:
     if digits == "-0":
         raise ValueError("-0 is not a whole number")
     return int(digits)
+
+
+def _real_number(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
