@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convert.reference.arithmetic import Float64Array, Weights, affine, gelu, layer_norm, mix_positions
+from convert.reference.arithmetic import Float64Array, Weights, gelu, mix_positions
+from convert.reference.modules import linear, norm, second_linear
 from convert.reference.source import Source
 
 # From (B, n, d) normalised inputs to what is added to the residual stream, with the same shape.
@@ -67,19 +68,8 @@ def convolution(source: Source, name: str, reads: Mask = causal) -> Mixing:
 
 
 def feed_forward(source: Source, block: str, x: Float64Array) -> Float64Array:
-    """Two linear maps with GELU between; a Dropout before the second shifted its index in some revisions."""
-    ff = f"{block}.patch_ff"
-    inner = gelu(affine(x, source.read(f"{ff}.0.weight"), source.read(f"{ff}.0.bias")))
-    return affine(
-        inner,
-        source.read(f"{ff}.2.weight", f"{ff}.3.weight"),
-        source.read(f"{ff}.2.bias", f"{ff}.3.bias"),
-    )
-
-
-def norm(source: Source, name: str, x: Float64Array) -> Float64Array:
-    """The LayerNorm of this name."""
-    return layer_norm(x, source.read(f"{name}.weight"), source.read(f"{name}.bias"))
+    """Two linear maps with GELU between."""
+    return second_linear(source, f"{block}.patch_ff", gelu(linear(source, f"{block}.patch_ff.0", x)))
 
 
 def block(source: Source, name: str, mixing: Mixing, x: Float64Array) -> Float64Array:
@@ -108,10 +98,10 @@ def _heads(source: Source, name: str) -> Mixing:
 
     def mix(x: Float64Array) -> Float64Array:
         mixed = [
-            convolution(source, f"{name}.convs.{head}")(_linear(source, f"{name}.proj_head.{head}", x))
+            convolution(source, f"{name}.convs.{head}")(linear(source, f"{name}.proj_head.{head}", x))
             for head in range(source.count(f"{name}.convs.{{}}.weight"))
         ]
-        return _linear(source, f"{name}.out_proj", np.concatenate(mixed, axis=-1))
+        return linear(source, f"{name}.out_proj", np.concatenate(mixed, axis=-1))
 
     return mix
 
@@ -122,13 +112,9 @@ def _legacy_heads(source: Source, name: str) -> Mixing:
     def mix(x: Float64Array) -> Float64Array:
         heads = source.count(f"{name}.convs.{{}}.weight")
         mixed = convolution(source, f"{name}.convs.{heads - 1}")(x)
-        return _linear(source, f"{name}.out_proj", np.concatenate([mixed] * heads, axis=-1))
+        return linear(source, f"{name}.out_proj", np.concatenate([mixed] * heads, axis=-1))
 
     return mix
-
-
-def _linear(source: Source, name: str, x: Float64Array) -> Float64Array:
-    return affine(x, source.read(f"{name}.weight"), source.read(f"{name}.bias"))
 
 
 def _masked(weight: Weights, reads: Mask) -> Float64Array:

@@ -9,6 +9,7 @@ import numpy as np
 from convert.reference import masked, structured
 from convert.reference.arithmetic import Float64Array, Weights, affine
 from convert.reference.masked import Mixing
+from convert.reference.modules import linear, norm
 from convert.reference.source import Source
 
 
@@ -130,11 +131,10 @@ def _autoencoder(source: Source, form: Form) -> Network:
             return {"hidden": encoded, "embeddings": vector}
         answer = {"encoder_hidden": encoded, "encoder_embedding": vector}
         if "down.weight" in source:
-            low = affine(vector, source.read("down.weight"), source.read("down.bias"))
-            vector = affine(low, source.read("up.weight"), source.read("up.bias"))
+            vector = linear(source, "up", linear(source, "down", vector))
         if form.decoder_input == "unroll":
             windows = np.stack([np.roll(vector, -place, axis=-1)[:, : dims // 2] for place in range(length)], axis=1)
-            seeds = affine(windows, source.read("projection.weight"), source.read("projection.bias"))
+            seeds = linear(source, "projection", windows)
         else:
             seeds = np.repeat(vector[:, None], length, axis=1)
         x = run("decoderblocks", seeds)
@@ -153,8 +153,7 @@ def _re_ranker(source: Source) -> Network:
         x = rows.astype(np.float64)
         for name, mixing in mixings():
             x = masked.block(source, name, mixing, x)
-        scores = affine(x, source.read("retrieval_head.weight"), source.read("retrieval_head.bias"))
-        return {"hidden": x, "scores": scores[:, 1:, 0]}
+        return {"hidden": x, "scores": linear(source, "retrieval_head", x)[:, 1:, 0]}
 
     return Network(stages, "scores", mixings, None)
 
@@ -177,13 +176,13 @@ def _double(source: Source) -> Network:
             yield f"{name}.convr", reverse
 
     def with_feed_forward(name: str, x: Float64Array) -> Float64Array:
-        return x + masked.feed_forward(source, name, masked.norm(source, f"{name}.patch_layernorm", x))
+        return x + masked.feed_forward(source, name, norm(source, f"{name}.patch_layernorm", x))
 
     def stages(ids: np.ndarray) -> dict[str, Float64Array]:
         x = y = source.rows(wte, ids)
         for name, forward, reverse in pairs():
-            x = with_feed_forward(name, x + forward(masked.norm(source, f"{name}.seq_layernormf", x)))
-            y = with_feed_forward(name, y + reverse(masked.norm(source, f"{name}.seq_layernormr", y)))
+            x = with_feed_forward(name, x + forward(norm(source, f"{name}.seq_layernormf", x)))
+            y = with_feed_forward(name, y + reverse(norm(source, f"{name}.seq_layernormr", y)))
         table = source.read(head)
         return {
             "hidden_forward": x,

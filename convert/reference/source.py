@@ -24,16 +24,15 @@ class Source:
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
-    def read(self, *names: str) -> Weights:
-        """The first of these tensors that there is: revisions named some differently.
+    def read(self, name: str) -> Weights:
+        """One tensor.
 
         Raises:
-            ConversionError: If there is none.
+            ConversionError: If there is none of this name.
         """
-        for name in names:
-            if name in self.names:
-                return self.load(name)
-        raise ConversionError(f"the checkpoint lacks {names[0]}, which its own forward pass reads")
+        if name not in self.names:
+            raise ConversionError(f"the checkpoint lacks {name}, which its own forward pass reads")
+        return self.load(name)
 
     def count(self, pattern: str) -> int:
         """How many of the names that a pattern with one hole gives for 0, 1, 2, ... there are."""

@@ -6,8 +6,9 @@ here, lag by lag; the product runs them as recurrences.
 
 import numpy as np
 
-from convert.reference.arithmetic import Float64Array, affine, layer_norm, mix_positions, silu
+from convert.reference.arithmetic import Float64Array, mix_positions, silu
 from convert.reference.masked import Mixing
+from convert.reference.modules import linear, norm, second_linear
 from convert.reference.source import Source
 
 CLIP = (0.9, 1.0)  # of a stored decay, where it is used
@@ -16,16 +17,8 @@ CLIP = (0.9, 1.0)  # of a stored decay, where it is used
 def block(source: Source, name: str, mixing: Mixing, x: Float64Array) -> Float64Array:
     """One block."""
     ff = f"{name}.channel_mixing_layer"
-    inner = silu(
-        affine(_norm(source, f"{name}.channel_norm", x), source.read(f"{ff}.0.weight"), source.read(f"{ff}.0.bias"))
-    )
-    # A Dropout at index 2 shifted the second map in older files.
-    x = x + affine(
-        inner,
-        source.read(f"{ff}.2.weight", f"{ff}.3.weight"),
-        source.read(f"{ff}.2.bias", f"{ff}.3.bias"),
-    )
-    return x + mixing(_norm(source, f"{name}.token_norm", x))
+    x = x + second_linear(source, ff, silu(linear(source, f"{ff}.0", norm(source, f"{name}.channel_norm", x))))
+    return x + mixing(norm(source, f"{name}.token_norm", x))
 
 
 def token_mixing(source: Source, name: str, kind: str, constant: float, uses_projections: bool) -> Mixing:
@@ -86,12 +79,12 @@ def _heads(source: Source, layer: str, kind: str, constant: float) -> Mixing:
         mixed = []
         for head in range(count):
             if has_projections:
-                seen = _linear(source, f"{layer}.proj_head.{head}", x)
+                seen = linear(source, f"{layer}.proj_head.{head}", x)
             else:
                 seen = x[..., head * width : (head + 1) * width]
             mixed.append(_one(source, f"{layer}.mixer_heads.{head}", kind_of(head), constant)(seen))
         joined = np.concatenate(mixed, axis=-1)
-        return _linear(source, f"{layer}.out_proj", joined) if has_projections else joined
+        return linear(source, f"{layer}.out_proj", joined) if has_projections else joined
 
     return mix
 
@@ -104,7 +97,7 @@ def _parallel_heads(source: Source, layer: str, constant: float, uses_projection
         bias = source.read(f"{layer}.mixer_heads.bias")
         stored = f"{layer}.mixer_heads.decay_value"
         delta = _rooted(source.read(stored) if stored in source else None, constant)
-        seen = _linear(source, f"{layer}.in_proj", x) if uses_projections else x
+        seen = linear(source, f"{layer}.in_proj", x) if uses_projections else x
         count, width = len(weight), x.shape[-1] // len(weight)
         mixed = []
         for head in range(count):
@@ -112,7 +105,7 @@ def _parallel_heads(source: Source, layer: str, constant: float, uses_projection
             part = _apply(matrix, seen[..., head * width : (head + 1) * width])
             mixed.append(part + bias[head, : x.shape[-2], None])
         joined = np.concatenate(mixed, axis=-1)
-        return _linear(source, f"{layer}.out_proj", joined) if uses_projections else joined
+        return linear(source, f"{layer}.out_proj", joined) if uses_projections else joined
 
     return mix
 
@@ -167,11 +160,3 @@ def _rooted(decay: np.ndarray | None, constant: float) -> float:
     if decay is None:
         return 1.0
     return float(np.clip(decay.reshape(-1)[-1].astype(np.float64), *CLIP) ** (1 / constant))
-
-
-def _norm(source: Source, name: str, x: Float64Array) -> Float64Array:
-    return layer_norm(x, source.read(f"{name}.weight"), source.read(f"{name}.bias"))
-
-
-def _linear(source: Source, name: str, x: Float64Array) -> Float64Array:
-    return affine(x, source.read(f"{name}.weight"), source.read(f"{name}.bias"))
