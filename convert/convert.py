@@ -14,7 +14,7 @@ from convert.lookalikes import UnconvertibleError
 from convert.model_folder import find_model_folder, folder_for, rewrite_model_folder
 from convert.plan import plan_conversion
 from convert.report import ConversionReport as ConversionReport
-from convert.room import require_disk
+from convert.room import require_disk, require_memory
 from convert.storage import Storage
 from convert.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
 from convert.transformer import convert_transformer, transformer_type
@@ -94,6 +94,8 @@ def convert_checkpoint(
         config = storage.config(plan.config)
         weights = WeightPlan(config, storage.stored_dtype(types), plan.assignments)
         require_disk(out, weights.nbytes)
+        if verify:
+            require_memory(weights.parameters)
         with folder_for(out) as folder:
             config, words = _install_words(config, _find_tokenizer(given, source, checkpoint), folder)
             written = write_weights(folder, checkpoint, weights, max_shard_bytes=max_shard_bytes, progress=progress)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from convert.containers import Checkpoint, open_checkpoint
 from convert.key_table import Assignment
 from convert.report import ConversionReport
-from convert.room import require_disk
+from convert.room import require_disk, require_memory
 from convert.storage import Storage
 from convert.transforms import unchanged
 from convert.verify_rewrite import verify_rewrite
@@ -94,6 +94,8 @@ def rewrite_model_folder(
         types = [info.dtype for info in checkpoint.tensors.values() if info.dtype != "U32"]
         weights = WeightPlan(config, storage.stored_dtype(types), assignments)
         require_disk(out, weights.nbytes)
+        if verify:
+            require_memory(weights.parameters)
         with folder_for(out) as folder:
             for file in (path for pattern in KEPT_FILES for path in source.glob(pattern) if path.is_file()):
                 shutil.copyfile(file, folder / file.name)

@@ -84,7 +84,7 @@ def convert_transformer(
     require_disk(out, _predicted_bytes(checkpoint, storage))
     with folder_for(out) as folder, tempfile.TemporaryDirectory(prefix="mlx-mixer-") as name:
         stage = Path(name) / "source"
-        _stage(checkpoint, source, stage)
+        _stage(checkpoint, config, source, stage)
         made = folder / "model"
         task = {
             "source": str(stage),
@@ -126,12 +126,11 @@ def _config(source: Path) -> Mapping[str, Any]:
 
 
 def _refuse_code(config: Mapping[str, Any], source: Path) -> None:
-    for key in ("model_file", "auto_map"):
-        if key in config:
-            raise ConversionError(
-                f"{source.name} runs only with code that comes with it ({key} is {quoted(config[key])}), "
-                "and no code of a checkpoint is run; give a version for the mlx-lm or transformers library itself"
-            )
+    if "model_file" in config:
+        raise ConversionError(
+            f"{source.name} runs only with code that comes with it (model_file is {quoted(config['model_file'])}), "
+            "and no code of a checkpoint is run; give a model that mlx-lm itself knows"
+        )
 
 
 def _predicted_bytes(checkpoint: Checkpoint, storage: Storage) -> int:
@@ -143,14 +142,17 @@ def _predicted_bytes(checkpoint: Checkpoint, storage: Storage) -> int:
     return sum(info.size * (width or FLOAT_BYTES[info.dtype]) for info in floats)
 
 
-def _stage(checkpoint: Checkpoint, source: Path, stage: Path) -> None:
+def _stage(checkpoint: Checkpoint, config: Mapping[str, Any], source: Path, stage: Path) -> None:
     stage.mkdir()
+    # "auto_map" names code for those who have no code of their own for this type.
+    known = {key: value for key, value in config.items() if key != "auto_map"}
+    (stage / CONFIG_NAME).write_text(json.dumps(known), encoding="utf-8")
     beside = source if source.is_dir() else source.parent
     count = len(checkpoint.files)
     for number, file in enumerate(checkpoint.files, 1):
         (stage / f"model-{number:05}-of-{count:05}.safetensors").symlink_to(file.path.resolve())
     for path in beside.iterdir():
-        if path.name == CONFIG_NAME or WORD_FILES.fullmatch(path.name):
+        if WORD_FILES.fullmatch(path.name):
             with open_regular(path) as words, (stage / path.name).open("wb") as copy:
                 if os.fstat(words.fileno()).st_size > MAX_WORD_FILE_BYTES:
                     raise ConversionError(f"{path.name} is larger than {MAX_WORD_FILE_BYTES:,} bytes")

@@ -1,6 +1,7 @@
 """Weights in any precision, in files of any size, from checkpoints and from model folders."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from mlx.utils import tree_flatten
 from safetensors.numpy import load_file
 
-from convert import convert_checkpoint, file_stream
+from convert import convert_checkpoint, file_stream, room
 from mlx_mixer.checkpoint import load, load_config, load_model, load_tokenizer, save_model
 from mlx_mixer.config_fields import Provenance, Quantization
 from mlx_mixer.errors import ConversionError, MixerError, ModelNotFoundError, ResourceError, UsageError
@@ -190,6 +191,24 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
         convert_checkpoint(source, tmp_path / "deep" / "out")
     assert caught.value.exit_code == 4
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_model_too_large_to_verify_is_said_before_anything_is_written(
+    state: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "free_memory", lambda: 100_000)
+    source = write_safetensors(tmp_path / "m.safetensors", state)
+    with pytest.raises(ResourceError, match=r"takes 0\.\d MB of memory and 0\.1 MB are free; .*--no-verify"):
+        convert_checkpoint(source, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+    convert_checkpoint(source, tmp_path / "out", verify=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says")
+def test_free_memory_is_no_more_than_there_is() -> None:
+    free = room.free_memory()
+    assert free is not None
+    assert 10**7 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 # -- model folders --
