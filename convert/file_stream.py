@@ -113,7 +113,16 @@ class FileStream:
 def _read_into(file: SafetensorsFile, buffer: memoryview, begin: int) -> None:
     rest = buffer
     while rest:
-        count = os.preadv(file.descriptor, [rest], begin)
+        count = _pread_into(file.descriptor, rest, begin)
         if count == 0:
             raise ConversionError(f"{file.path.name} became shorter while it was read; wait until it is complete")
         rest, begin = rest[count:], begin + count
+
+
+def _pread_into(descriptor: int, buffer: memoryview, begin: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [buffer], begin)
+    # Before macOS 11.
+    data = os.pread(descriptor, len(buffer), begin)
+    buffer[: len(data)] = data
+    return len(data)

@@ -24,6 +24,7 @@ class ConversionBar:
         self._name = name
         self._bar = bar or TransferBar()
         self._next: float | None = None
+        self._is_shown = False
 
     def __enter__(self) -> Self:
         self._bar.__enter__()
@@ -33,13 +34,14 @@ class ConversionBar:
         self._bar.__exit__(*exception)
 
     def __call__(self, done: int, total: int) -> None:
-        """Show where things are."""
+        """Show where things are; once all is converted, that the result is compared with its source."""
         if self._next is None:
             # Counted from here: before, MLX is imported.
             self._next = _now() + QUIET_SECONDS
-        if _now() >= self._next:
-            self._next = _now() + SECONDS_BETWEEN
-            self._bar({"stage": "convert", "file": self._name, "done": done, "total": total})
+        is_done = done == total and self._is_shown
+        if is_done or _now() >= self._next:
+            self._next, self._is_shown = _now() + SECONDS_BETWEEN, True
+            self._bar({"stage": "check" if is_done else "convert", "file": self._name, "done": done, "total": total})
 
 
 def show_report(report: Any, sent: Mapping[str, Any] | None, *, as_json: bool) -> None:
