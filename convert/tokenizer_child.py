@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from convert.foreign import open_regular, parse_json
 from convert.sentencepiece_json import sentencepiece_to_tokenizer_json, sentencepiece_tokenizer_config
 from convert.tokenizer_json import cleaned_tokenizer
+from convert.verify_text import TEXT
 from mlx_mixer.errors import ConversionError, MixerError
 
 MAX_TOKENIZER_BYTES = 64 << 20
@@ -35,6 +36,7 @@ PROBES = (
     "  two  spaces\tand a tab\nand a new line\n",
     "def f(x: int) -> int:\n    return x ** 2  # 1234567890",
     "naïve café – “quoted” … 日本語 한국어 العربية 👩‍👩‍👧",
+    TEXT,
 )
 
 

@@ -19,8 +19,9 @@ from convert.containers import open_checkpoint
 from convert.hints import Hints
 from convert.plan import Plan, plan_conversion
 from convert.verify import VerifyReport, verify_conversion
-from convert.verify_inputs import MOST_VALUES, POSITIONS, TEXT, WINDOW, fixed_inputs, window_noise
+from convert.verify_inputs import MOST_VALUES, POSITIONS, WINDOW, fixed_inputs, window_noise
 from convert.verify_rules import DTYPE_TOLERANCES
+from convert.verify_text import TEXT
 from mlx_mixer.checkpoint import load_config, load_model, save_model
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import ConversionError
