@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlx_mixer.errors import MixerError
-from tests.fuzz.guard import GuardBrokenError, memory_limit, peak_bytes, watched
+from tests.fuzz.guard import GuardBrokenError, forget_peak, give_back_memory, memory_limit, peak_bytes, watched
 
 SECONDS_PER_INPUT = 5.0
 # What a reader may take beyond a multiple of the input's size, before anything is known to be wrong.
@@ -80,10 +80,12 @@ def run(
             memory, or raise anything but a `MixerError` of one printable line.
     """
     tally, base, last = Tally(), seed(), time.monotonic()
+    give_back_memory()
     for number in range(max(1, round(share * wanted()))):
         raw = make(random.Random(f"{name} {base} {number}"))
         if place is not None:
             place(raw)
+        forget_peak()
         before = peak_bytes()
         try:
             with memory_limit(ADDRESS_SPACE), watched(allowed, SECONDS_PER_INPUT):

@@ -13,7 +13,7 @@ from mlx_mixer.checkpoint import load_model
 from mlx_mixer.config_fields import MAX_PARAMETERS
 from mlx_mixer.errors import MixerError
 from tests.fuzz import campaign
-from tests.fuzz.guard import peak_bytes, watched
+from tests.fuzz.guard import forget_peak, give_back_memory, peak_bytes, watched
 from tests.fuzz.mutate import LIMITS, damage_bytes, mutated_json, pick
 from tests.tiny import tiny_model_folder
 
@@ -129,6 +129,8 @@ def test_absurd_configs_are_refused_before_anything_is_allocated(name: str, fold
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(config | ABSURD[name]), encoding="utf-8")
+    give_back_memory()
+    forget_peak()
     before = peak_bytes()
     # A tenth of a second on the processor for each, and a layer's worth of memory.
     with watched(None, 0.1), pytest.raises(MixerError) as caught:
