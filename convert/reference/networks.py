@@ -107,7 +107,7 @@ def _structured(source: Source, form: Form) -> Network:
 
 def _autoencoder(source: Source, form: Form) -> Network:
     wte, head = _tables(source, "wte.weight", "lm_head.weight")
-    is_encoder = form.family == "infonce_autoencoder"
+    is_encoder = form.family == "infonce_autoencoder" or source.blocks("decoderblocks") == 0
 
     def stack(blocks: str) -> Iterator[tuple[str, Mixing]]:
         for index in range(source.blocks(blocks)):

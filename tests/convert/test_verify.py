@@ -117,6 +117,16 @@ def test_every_family_equals_its_source(name: str, tmp_path: Path) -> None:
     assert report.positions == CASES[name]["config"]["seq_len"]
 
 
+def test_an_encoder_alone_equals_its_source(tmp_path: Path) -> None:
+    with open_checkpoint(checkpoint("autoencoder_headed_h4")) as opened:
+        state = {name: opened.read(name) for name in opened.tensors if name.startswith(("wte", "encoderblocks"))}
+    source = write_safetensors(tmp_path / "m.safetensors", state)
+    convert_checkpoint(source, tmp_path / "out", verify=False)
+    report = verified(tmp_path / "out", source)
+    assert 0 < report.max_error < report.tolerance / 10
+    assert report.perplexity_source is None
+
+
 @pytest.mark.parametrize("kind", STRUCTURED)
 def test_every_structured_mixer_equals_its_source_over_the_whole_window(kind: str, tmp_path: Path) -> None:
     tensors, hints = STRUCTURED[kind]
