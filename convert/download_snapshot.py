@@ -93,6 +93,7 @@ def fetch(found: Found, cache: Path, progress: Progress) -> Path:
         )
         done += file.size
     kept.remember(found.reference, listing.commit)
+    kept.drop_stale_parts({file.digest for file in listing.files.values()}, now=time.time())
     return kept.snapshot(listing.commit)
 
 

@@ -9,7 +9,7 @@ Nothing here needs the network or the Hub's client.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mlx_mixer.atomic import write_atomically
 
 DEFAULT_BRANCH = "main"
 PART_SUFFIX = ".mixer-part"
+STALE_SECONDS = 24 * 3600
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -69,6 +70,18 @@ class RepositoryCache:
             temporary.symlink_to(os.path.relpath(self.blob(file.digest), pointer.parent))
             temporary.replace(pointer)
         return pointer
+
+    def drop_stale_parts(self, wanted: Collection[str], *, now: float) -> None:
+        """Delete what came of files that are wanted no more, such as those of an older commit, a day after it came.
+
+        Args:
+            wanted: Digests of files whose parts are kept however old they are.
+            now: Seconds since the epoch.
+        """
+        for part in self.folder.glob(f"blobs/*{PART_SUFFIX}"):
+            is_old = now - part.stat().st_mtime > STALE_SECONDS
+            if is_old and part.name.removesuffix(PART_SUFFIX) not in wanted:
+                part.unlink(missing_ok=True)
 
     def remember(self, reference: Reference, commit: str) -> None:
         """Note which commit a branch or tag stands for, so that its name works without a network."""

@@ -1,11 +1,14 @@
 """What commands do with a repository on the Hugging Face Hub: show it, fetch it, fill it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mlx_mixer.cli.output import human_bytes, narrate, print_foreign, print_json
 from mlx_mixer.cli.transfer_bar import TransferBar
+from mlx_mixer.errors import ModelNotFoundError
 from mlx_mixer.paths import default_paths
 
 INTERRUPTED = "stopped; what has been fetched is kept: the same command goes on from there"
@@ -23,7 +26,8 @@ def is_repository(source: str | Path) -> bool:
 
 def show_repository(name: str, as_json: bool) -> int:
     """Print what a repository is and whether it fits; return the exit code, which tells whether it would work."""
-    outlook = hub().look_at(name)
+    with _also_a_path(name):
+        outlook = hub().look_at(name)
     if as_json:
         print_json(outlook.to_dict())
     else:
@@ -38,7 +42,7 @@ def show_repository(name: str, as_json: bool) -> int:
 def fetch(source: str | Path) -> Path:
     """Fetch a repository with a progress bar; return its folder in the Hugging Face cache."""
     try:
-        with TransferBar() as bar:
+        with TransferBar() as bar, _also_a_path(source):
             fetched = hub().fetch_repository(str(source), bar)
     except KeyboardInterrupt:
         narrate(INTERRUPTED)
@@ -47,6 +51,15 @@ def fetch(source: str | Path) -> Path:
         narrate(f"note: {note}")
     path: Path = fetched.path
     return path
+
+
+@contextmanager
+def _also_a_path(source: str | Path) -> Iterator[None]:
+    """Whoever mistyped a path must learn that it is not here, and not only that the Hub lacks it."""
+    try:
+        yield
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{error}; and there is no path {source} here") from error
 
 
 def default_folder(source: str | Path) -> Path:

@@ -151,6 +151,15 @@ def test_transformers_that_are_whole_in_the_cache_are_listed(tmp_path: Path) -> 
     assert cached_transformers(tmp_path / "none") == []
 
 
+def test_parts_of_files_that_nobody_wants_are_dropped_after_a_day(tmp_path: Path) -> None:
+    kept = cached(tmp_path, "ann/tiny", config_json=b"{}")
+    for name, age in (("a" * 64, 90_000), ("b" * 64, 90_000), ("c" * 64, 10)):
+        kept.part(name).write_bytes(b"half")
+        os.utime(kept.part(name), (1_000_000 - age, 1_000_000 - age))
+    kept.drop_stale_parts({"b" * 64}, now=1_000_000)
+    assert sorted(path.name[0] for path in (kept.folder / "blobs").glob("*.mixer-part")) == ["b", "c"]
+
+
 def test_removing_a_model_frees_its_folder_and_touches_nothing_else(tmp_path: Path) -> None:
     models = tmp_path / "models"
     tiny_model_folder(models / "mine")

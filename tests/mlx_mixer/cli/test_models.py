@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from mlx_mixer.cli.convert import convert
 from mlx_mixer.cli.models import models
 from mlx_mixer.cli.transfer_bar import TransferBar
-from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
+from mlx_mixer.errors import MixerError, ModelNotFoundError, UnsupportedModelError, UsageError
 from tests.convert.golden import checkpoint
 from tests.convert.hub_server import Hub, Repo
 from tests.processes import start
@@ -122,6 +122,11 @@ def test_a_bad_name_to_upload_to_is_refused_before_the_work(hub: Hub, tmp_path: 
             catch_exceptions=False,
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mistyped_path_is_told_from_a_missing_repository(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"no repository runs/frist .* there is no path runs/frist here"):
+        CliRunner().invoke(convert, ["runs/frist", "-o", str(tmp_path / "out")], catch_exceptions=False)
 
 
 def test_what_cannot_work_is_refused_with_its_own_exit_code(hub: Hub) -> None:
