@@ -20,9 +20,11 @@ from convert.sentencepiece_json import sentencepiece_to_tokenizer_json, sentence
 from convert.tokenizer_json import cleaned_tokenizer
 from convert.verify_text import TEXT
 from mlx_mixer.errors import ConversionError, MixerError
+from mlx_mixer.safe_text import safe_line
 
 MAX_TOKENIZER_BYTES = 64 << 20
 MAX_MEMORY_BYTES = 4 << 30
+MAX_REASON = 300
 ROLES = ("bos", "eos", "unk", "pad")
 # What the special tokens are called where no tokenizer_config.json says so.
 USUAL_NAMES = {
@@ -72,18 +74,23 @@ def install(source: Path, out: Path, vocab_size: int) -> dict[str, int | None]:
     return {role: None if name is None else tokenizer.token_to_id(name) for role, name in names.items()}
 
 
+def take_in(source: Path, out: Path, vocab_size: int) -> dict[str, Any]:
+    """Run `install`; what it returns or why it failed, as JSON values."""
+    try:
+        return {"ids": install(source, out, vocab_size)}
+    except MixerError as error:
+        return {"error": str(error)}
+    # The Rust library and protobuf raise bare Exception and errors of their own making, and quote what they read.
+    except Exception as error:
+        reason = safe_line(" ".join(str(error).split()))[:MAX_REASON]
+        return {"error": f"{source.name} cannot be used: {reason or type(error).__name__}"}
+
+
 def main(arguments: list[str]) -> int:
-    """Run `install` on command-line arguments and print its result."""
+    """Run `take_in` on command-line arguments and print its result."""
     source, out, vocab_size = arguments
     limit_memory()
-    try:
-        result: dict[str, Any] = {"ids": install(Path(source), Path(out), int(vocab_size))}
-    except MixerError as error:
-        result = {"error": str(error)}
-    # The Rust library and protobuf raise bare Exception and errors of their own making.
-    except Exception as error:
-        result = {"error": f"{Path(source).name} cannot be used: {' '.join(str(error).split())}"}
-    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.write(json.dumps(take_in(Path(source), Path(out), int(vocab_size))) + "\n")
     return 0
 
 

@@ -119,6 +119,15 @@ def test_a_broken_tokenizer_is_refused(name: str, tmp_path: Path) -> None:
     assert message in refusal(write_json(tmp_path / "tokenizer.json", byte_json() | change), tmp_path)
 
 
+def test_what_the_library_says_of_a_file_is_short_and_cannot_reach_a_terminal(tmp_path: Path) -> None:
+    """It quotes what it does not understand, whatever that is."""
+    content = byte_json() | split("a", "\x1b]0;owned\x07" + "x" * 5000)
+    message = refusal(write_json(tmp_path / "tokenizer.json", content), tmp_path)
+    assert "unknown variant" in message
+    assert message.isprintable()
+    assert len(message) < 400
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"[]", b"\xff", b'{"model":' + b"[" * 9000, b'{"a":1,"a":2}'],

@@ -123,8 +123,8 @@ def test_tokenizers(name: str, worker: TokenizerWorker, tmp_path: Path) -> None:
 
     def read(_raw: bytes) -> bool:
         assert sorted(tmp_path.rglob("*")) == sorted([source.parent, source, out, *out.iterdir()])
-        if "refused" in found:
-            raise ConversionError(found["refused"])
+        if "error" in found:
+            raise ConversionError(found["error"])
         if "ids" in found:
             written = json.loads((out / "tokenizer.json").read_text(encoding="utf-8"))
             assert written["padding"] is None

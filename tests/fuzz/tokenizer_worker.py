@@ -1,6 +1,6 @@
 """The process in which foreign tokenizers are taken in, kept alive between inputs.
 
-Reads lines of JSON, [SOURCE, OUT], and answers each with one line: what `convert.tokenizer_child.install` said. The
+Reads lines of JSON, [SOURCE, OUT], and answers each with one line: what `convert.tokenizer_child.take_in` said. The
 product starts a process for each tokenizer. Here one takes in many, as a fork of this one, which has the libraries
 loaded and makes another when the library has taken that one down.
 """
@@ -13,8 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from convert.tokenizer_child import install, limit_memory
-from mlx_mixer.errors import MixerError
+from convert.tokenizer_child import limit_memory, take_in
 
 VOCAB_SIZE = 1000
 SECONDS = 5.0  # on the processor
@@ -22,11 +21,7 @@ SECONDS = 5.0  # on the processor
 
 def answer(source: Path, out: Path) -> dict[str, Any]:
     try:
-        return {"ids": install(source, out, VOCAB_SIZE)}
-    except MixerError as error:
-        return {"refused": str(error)}
-    except Exception as error:  # the child reports the library's own errors in one line too
-        return {"failed": f"{type(error).__name__}: {error}"}
+        return take_in(source, out, VOCAB_SIZE)
     except BaseException as error:  # how the Rust library panics
         return {"panic": type(error).__name__}
 

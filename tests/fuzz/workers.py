@@ -37,7 +37,7 @@ class TokenizerWorker:
         )
 
     def ask(self, source: Path, out: Path) -> dict[str, Any]:
-        """What became of a tokenizer: "ids", "refused", "failed", "panic", "crash" or "hang"."""
+        """What became of a tokenizer: "ids", "error", "panic", "crash" or "hang"."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write(json.dumps([str(source), str(out)]) + "\n")
