@@ -1,5 +1,6 @@
 """A task of the Hub, run in a child process that can be stopped at any moment and ends with its parent."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -95,8 +96,9 @@ class HubTask:
             )
             self._process = process
         assert process.stdin is not None, "asked for above"
-        process.stdin.write(json.dumps(self._request).encode() + b"\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died at once; whoever listens to it will say so
+            process.stdin.write(json.dumps(self._request).encode() + b"\n")
+            process.stdin.flush()
         return process
 
     def _listen(self, process: subprocess.Popen[bytes], report: Report) -> Mapping[str, Any] | None:

@@ -14,10 +14,12 @@ from huggingface_hub import HfApi
 
 from convert.foreign import parse_json
 from convert.hub_errors import explained
+from convert.hub_kinds import OUR_TYPES
 from convert.hub_listing import CONFIG, SMALL_FILES
 from convert.hub_reference import Reference
 from convert.model_card import model_card
-from mlx_mixer.errors import ConversionError, HubError, MixerError, ModelNotFoundError
+from mlx_mixer.errors import ConversionError, HubError, MixerError, ModelNotFoundError, UnsupportedModelError
+from mlx_mixer.foreign import quoted
 from mlx_mixer.version import __version__
 
 CARD = "README.md"
@@ -81,6 +83,13 @@ def _stage(folder: Path, staged: Path, repo: str) -> int:
     """Lay out what is sent, weights as links; return its size in bytes."""
     if not (folder / CONFIG).is_file():
         raise ModelNotFoundError(f"{folder} holds no {CONFIG}, so it is not a model folder")
+    config = parse_json((folder / CONFIG).read_bytes(), CONFIG)
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if model_type not in OUR_TYPES:
+        raise UnsupportedModelError(
+            f"{folder} holds a model of type {quoted(model_type)}; only models in mlx-mixer's own form are uploaded "
+            f"with a card: send this one with: hf upload {repo} {folder}"
+        )
     card = folder / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else card_of(folder, repo)
     for path in sorted(folder.iterdir()):
@@ -89,7 +98,6 @@ def _stage(folder: Path, staged: Path, repo: str) -> int:
             (staged / path.name).symlink_to(path.absolute())
     if not any(staged.glob("*.safetensors")):
         raise ModelNotFoundError(f"{folder} holds no weights")
-    config = parse_json((folder / CONFIG).read_bytes(), CONFIG)
     (staged / CONFIG).write_text(json.dumps(_shareable(config), indent=2) + "\n", encoding="utf-8")
     (staged / CARD).write_text(text, encoding="utf-8")
     return sum(path.stat().st_size for path in staged.iterdir())

@@ -598,6 +598,9 @@ def test_an_upload_without_a_token_or_a_model_is_refused(client: Client, tmp_pat
         client.upload(tiny_model_folder(tmp_path / "own"), "ann/back", token="")
     with pytest.raises(ModelNotFoundError, match=r"no config.json"):
         client.upload(tmp_path, "ann/back")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UnsupportedModelError, match=r"type 'llama'.*hf upload ann/back"):
+        client.upload(tmp_path, "ann/back")
     assert client.hub.repos == {}
 
 
