@@ -49,12 +49,12 @@ class Unpack:
 
 def find_model_folder(source: Path) -> Path | None:
     """The model folder of ours that a source is, or that it names; `None` if it is something else."""
-    if source.exists():
-        return source if is_model_folder(source) else None
     try:
+        if source.exists():
+            return source if is_model_folder(source) else None
         return resolve_model(source)
-    except MixerError:
-        return None
+    except (MixerError, OSError):
+        return None  # whoever looks at it as a checkpoint says what is wrong
 
 
 def is_model_folder(source: Path) -> bool:

@@ -258,6 +258,8 @@ def test_a_model_is_found_by_its_name(tmp_path: Path) -> None:
     assert weights_of(tmp_path / "half")[HEAD].dtype == mx.float16
     with pytest.raises(ModelNotFoundError, match="there is no file or folder nobodys"):
         convert_checkpoint("nobodys", tmp_path / "other", dtype="float16")
+    with pytest.raises(MixerError, match="xxxx"):
+        convert_checkpoint("x" * 5000, tmp_path / "other", dtype="float16")
 
 
 def test_a_folder_of_unknown_origin_is_its_own(folder: Path, tmp_path: Path) -> None:
