@@ -6,6 +6,7 @@ Files follow https://github.com/huggingface/safetensors#format, and the naming o
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +78,10 @@ class WeightWriter:
         self._sizes = {spec.name: spec.nbytes for spec in specs}
         self._missing = dict(self._sizes)
         self._places: dict[str, tuple[int, int]] = {}
+        self._left: dict[int, int] = {}
+        # A finished file goes to the disk while the next one is written.
+        self._syncing = ThreadPoolExecutor(1)
+        self._syncs: list[Future[None]] = []
         self._descriptors: list[int] = []
         self._weight_map: dict[str, str] = {}
         self.files = tuple(folder / name for name in names)
@@ -96,20 +101,26 @@ class WeightWriter:
         descriptor, begin = self._places[name]
         rest = memoryview(data).cast("B")
         self._missing[name] -= len(rest)
+        self._left[descriptor] -= len(rest)
         position = begin + offset
         while rest:
             written = os.pwrite(descriptor, rest, position)
             rest, position = rest[written:], position + written
+        if self._left[descriptor] == 0:
+            self._syncs.append(self._syncing.submit(os.fsync, descriptor))
 
     def finish(self) -> None:
-        """Write the index, if there are several files.
+        """Wait until the disk has everything, and write the index if there are several files.
 
         Raises:
             ConversionError: If a tensor was not written whole.
+            OSError: If the disk failed.
         """
         for name, missing in self._missing.items():
             if missing:
                 raise ConversionError(f"{name} lacks {missing:,} bytes; this is a fault of the converter")
+        for sync in self._syncs:
+            sync.result()
         if len(self.files) > 1:
             size = sum(self._sizes.values())
             index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(self._weight_map.items()))}
@@ -117,6 +128,7 @@ class WeightWriter:
 
     def close(self) -> None:
         """Close the files."""
+        self._syncing.shutdown()
         while self._descriptors:
             os.close(self._descriptors.pop())
 
@@ -145,6 +157,7 @@ class WeightWriter:
         self._descriptors.append(descriptor)
         start = _ALIGNMENT + len(raw)
         _write_all(descriptor, len(raw).to_bytes(_ALIGNMENT, "little") + raw)
+        self._left[descriptor] = end
         for name, offset in offsets.items():
             self._places[name] = (descriptor, start + offset)
             self._weight_map[name] = file.name
