@@ -8,7 +8,7 @@ from typing import Any, Literal
 from convert.questions import Question
 
 Verdict = Literal["convertible", "needs_hints", "model_folder", "transformer", "unfit", "refused"]
-_EXIT_CODES: dict[Verdict, int] = {"unfit": 1, "needs_hints": 0, "refused": 4}
+_EXIT_CODES: dict[Verdict, int] = {"unfit": 1, "refused": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
