@@ -21,6 +21,7 @@ from mlx_mixer.benchmarks.timing import Figure, summarise
 VOCAB, DIMS, LENGTH, INNER, LAYERS = 32_000, 1024, 1024, 4096, 4
 SHARD_BYTES = 140_000_000
 ROUNDS = 5
+MEMORY_ROUNDS = 3
 _WRITTEN_AT_ONCE = 1 << 22
 
 
@@ -41,7 +42,7 @@ def conversion_figures(*, layers: int = LAYERS, rounds: int = ROUNDS) -> dict[st
         for _ in range(rounds):
             copies.append(nbytes / _timed(lambda out: _copy(shards, out), root / "out"))
             conversions.append(nbytes / _timed(lambda out: _convert(source, out), root / "out"))
-        for _ in range(3):
+        for _ in range(MEMORY_ROUNDS):
             memory.append(_peak_of_child(source, root / "out") / largest)
     ratios = [conversion / copy for conversion, copy in zip(conversions, copies, strict=True)]
     return {
