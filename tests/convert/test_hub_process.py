@@ -35,7 +35,7 @@ def cache(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "20")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "120")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     return tmp_path / "cache"
 
