@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1
+from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1, SCHEMA_V2
 from mlx_mixer.documents.transactions import write_transaction
+from mlx_mixer.documents.words import suffix_of
 from mlx_mixer.errors import LibraryError
 
 Migration = Callable[[Database], None]
@@ -20,7 +21,14 @@ def create_schema(db: Database) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_schema,)
+def add_pages_and_suffixes(db: Database) -> None:
+    for statement in SCHEMA_V2:
+        db.execute(statement)
+    rows = db.execute("SELECT id, path FROM files").fetchall()
+    db.conn.executemany("UPDATE files SET suffix = ? WHERE id = ?", [(suffix_of(path), file) for file, path in rows])
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_schema, add_pages_and_suffixes)
 
 
 def schema_version(db: Database) -> int:

@@ -121,9 +121,10 @@ def save_file(db: Database, root: int, file: FileData, now: int) -> None:
     content = save_content(db, file.content) if isinstance(file.content, ContentData) else file.content
     before = db.execute("SELECT content FROM files WHERE path = ?", [file.path]).fetchone()
     db.execute(
-        "INSERT INTO files (root, path, folder, name, size, mtime_ns, inode, state, reason, content)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO files (root, path, folder, name, suffix, size, mtime_ns, inode, state, reason, content)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (path) DO UPDATE SET root = excluded.root, folder = excluded.folder, name = excluded.name,"
+        " suffix = excluded.suffix,"
         " size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, state = excluded.state,"
         " reason = excluded.reason, content = excluded.content, missing_since = NULL",
         [root, file.path, *file.words, file.size, file.mtime_ns, file.inode, file.state, file.reason, content],
@@ -134,7 +135,10 @@ def save_file(db: Database, root: int, file: FileData, now: int) -> None:
 def move_file(db: Database, file_id: int, root: int, path: bytes, words: PathWords) -> None:
     """Give a known file a new path."""
     db.execute("DELETE FROM files WHERE path = ? AND id <> ?", [path, file_id])
-    db.execute("UPDATE files SET root = ?, path = ?, folder = ?, name = ? WHERE id = ?", [root, path, *words, file_id])
+    db.execute(
+        "UPDATE files SET root = ?, path = ?, folder = ?, name = ?, suffix = ? WHERE id = ?",
+        [root, path, *words, file_id],
+    )
 
 
 def set_missing(db: Database, file_ids: Iterable[int], *, since: int | None, now: int) -> None:

@@ -60,17 +60,23 @@ def _camel_pieces(word: str) -> list[str]:
 
 
 class PathWords(NamedTuple):
-    """The words of a path below its root, by which a file is found."""
+    """The words of a path below its root, by which a file is found, and its suffix (lower case, no dot)."""
 
     folder: str
     name: str
+    suffix: str = ""
 
 
 def path_words(path: bytes, root: bytes) -> PathWords:
-    """Return the words of a file's folders below its root, and of its own name."""
+    """Return the words of a file's folders below its root, of its own name, and its suffix."""
     folder, name = os.path.split(path)
     below = os.path.relpath(folder, root) if folder.startswith(root) and folder != root else b""
-    return PathWords(_searchable(below), _searchable(name))
+    return PathWords(_searchable(below), _searchable(name), suffix_of(name))
+
+
+def suffix_of(name: bytes) -> str:
+    """Return the suffix of a file's name; bytes that are not UTF-8 are replaced."""
+    return os.path.splitext(name)[1][1:].decode("utf-8", "replace").lower()  # noqa: PTH122  (a name, not a path)
 
 
 def _searchable(name: bytes) -> str:

@@ -39,6 +39,7 @@ def test_a_file_name_is_searched_by_the_words_of_its_path_below_the_root() -> No
     assert path_words(b"/home/me/notes/2024/my tax/taxReturn.md", b"/home/me/notes") == (
         "2024/my tax",
         "taxReturn.md return tax",
+        "md",
     )
-    assert path_words(b"/home/me/todo.md", b"/home/me/todo.md") == ("", "todo.md")
-    assert path_words(os.fsencode("/r/caf\udce9.txt"), b"/r") == ("", "caf?.txt")
+    assert path_words(b"/home/me/todo.md", b"/home/me/todo.md") == ("", "todo.md", "md")
+    assert path_words(os.fsencode("/r/caf\udce9.txt"), b"/r") == ("", "caf?.txt", "txt")
