@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,14 @@ from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
 from mlx_mixer.documents.indexing import TextStage
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.meaning import embed_pending
+from mlx_mixer.documents.passages import (
+    FileState,
+    Passage,
+    StoredDocument,
+    file_state,
+    passages_around,
+    stored_document,
+)
 from mlx_mixer.documents.query import parse_query
 from mlx_mixer.documents.search import SearchResult, search
 from mlx_mixer.documents.transactions import write_transaction
@@ -161,6 +169,24 @@ class Library:
         """
         with self._reading() as db:
             return chunk_row(db, chunk_id, parse_query(query))
+
+    def passages(self, chunk_ids: Sequence[int]) -> list[Passage]:
+        """Return hits with what stands around them in their sections; see `mlx_mixer.documents.passages`."""
+        with self._reading() as db:
+            return passages_around(db, chunk_ids)
+
+    def stored_document(self, content: int) -> StoredDocument:
+        """Return the whole text that was read from a file.
+
+        Raises:
+            LibraryError: If it is not in the library any more.
+        """
+        with self._reading() as db:
+            return stored_document(db, content)
+
+    def file_state(self, path: str, content_digest: bytes, *, now_ns: int) -> FileState:
+        """Whether a file still holds the very bytes that were read."""
+        return file_state(path, content_digest, now_ns=now_ns)
 
     def status(self) -> LibraryStatus:
         """Count what is in the library."""
