@@ -17,7 +17,7 @@ _SECRET_FILES = (
 )  # fmt: skip
 _PRIVATE_KEY = re.compile(rb"^-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----", re.MULTILINE)
 
-_LATER = ".pdf .docx .odt .epub .pptx .xlsx .ods .odp .doc .rtf .xls .ppt .ipynb .eml .mbox .msg .pages"
+_LATER = ".docx .odt .epub .pptx .xlsx .ods .odp .doc .rtf .xls .ppt .ipynb .eml .mbox .msg .pages"
 _BINARY = """
     .png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .heif .ico .icns .psd .raw .cr2 .nef .avif .xcf
     .mp3 .m4a .aac .flac .ogg .opus .wav .aiff .mp4 .m4v .mov .mkv .avi .webm .wmv .mpg .mpeg
