@@ -35,7 +35,7 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
         {
             ".git/config": "x", "node_modules/a.js": "x", "env/pyvenv.cfg": "x", "env/lib/a.py": "x", ".hidden": "x",
             "cache/CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55", "cache/a.txt": "x",
-            "photo.JPG": "x", "book.pdf": "x", "empty.txt": "", ".env": "x", "server.pem": "x", ".ssh/id_rsa": "x",
+            "photo.JPG": "x", "book.msg": "x", "empty.txt": "", ".env": "x", "server.pem": "x", ".ssh/id_rsa": "x",
             "id_ed25519.pub": "x", "good.txt": "x",
         },
     )  # fmt: skip
@@ -44,7 +44,7 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
     assert found(tmp_path) == ["good.txt"]
     assert left_out(tmp_path) == {
         ".git": "hidden", "node_modules": "a folder of tools", "env": "a Python environment", ".hidden": "hidden",
-        "cache": "a cache folder", "photo.JPG": "not text (.jpg)", "book.pdf": ".pdf files cannot be read yet",
+        "cache": "a cache folder", "photo.JPG": "not text (.jpg)", "book.msg": ".msg files cannot be read yet",
         "empty.txt": "empty", ".env": "may hold secrets", "server.pem": "may hold secrets", ".ssh": "may hold secrets",
         "id_ed25519.pub": "may hold secrets", "large.log": "larger than 20 MB",
     }  # fmt: skip
