@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from mlx_mixer.safe_text import safe_line
 
 if TYPE_CHECKING:
     from mlx_mixer.documents.events import AddReport
+    from mlx_mixer.documents.export import Format, Precision
 
 _REASONS_SHOWN = 6
 
@@ -98,6 +100,43 @@ def status(as_json: bool) -> None:
     done = 100.0 if not state.chunks else 100.0 * (state.chunks - state.pending) / state.chunks
     click.echo(f"meaning    {done:.0f} %" + (f", {state.pending} passages to go" if state.pending else ""))
     click.echo(f"left out   {state.skipped} on purpose, {state.failed} unreadable (docs list --left-out)")
+
+
+@docs.command("export")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file or folder to make.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["parquet", "lancedb"]),
+    default="parquet",
+    show_default=True,
+    help="A Parquet file, or a LanceDB folder with the table `chunks`.",
+)
+@click.option("--vectors", is_flag=True, help="Write the vectors of the bundled embedder too.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Of the vectors; they are stored as float16, but not every engine reads that.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def export(out: Path, kind: "Format", vectors: bool, precision: "Precision", as_json: bool) -> None:
+    """Write passages, and their vectors, as a table for another engine.
+
+    One row a passage: path, page, line, headings, text and hashes. docs/export.md shows how to go on from there.
+    """
+    line = ProgressLine()
+    with open_library(words_only=not vectors) as library:
+        try:
+            count = library.export(out, kind=kind, vectors=vectors, precision=precision, progress=line)
+        finally:
+            line.clear()
+    size = sum(file.stat().st_size for file in (out.rglob("*") if out.is_dir() else [out]) if file.is_file())
+    if as_json:
+        print_json({"out": str(out), "format": kind, "passages": count, "bytes": size, "vectors": vectors})
+    else:
+        click.echo(f"{count} passages in {safe_line(str(out))} ({human_bytes(size)})")
 
 
 def _print_report(report: "AddReport", *, verbose: bool) -> None:

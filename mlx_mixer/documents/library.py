@@ -23,6 +23,7 @@ from mlx_mixer.documents.catalogue import (
 )
 from mlx_mixer.documents.database import ThreadConnections
 from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
+from mlx_mixer.documents.export import Format, Precision, count_rows, export_rows, write_table
 from mlx_mixer.documents.indexing import TextStage
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.meaning import embed_pending
@@ -35,6 +36,7 @@ from mlx_mixer.documents.passages import (
     stored_document,
 )
 from mlx_mixer.documents.query import parse_query
+from mlx_mixer.documents.reader_process import ReaderProcess
 from mlx_mixer.documents.search import SearchResult, search
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
@@ -109,11 +111,12 @@ class Library:
             LibraryError: If another process is writing to this library.
         """
         tally = Tally()
-        with self._writing() as db:
-            stage = TextStage(db, tally, progress=progress or _no_progress, is_cancelled=is_cancelled or _never)
+        progress, is_cancelled = progress or _no_progress, is_cancelled or _never
+        with self._writing() as db, ReaderProcess() as process:
+            stage = TextStage(db, tally, process, progress=progress, is_cancelled=is_cancelled)
             for path in paths:
                 if not tally.cancelled:
-                    self._add_one(stage, tally, os.fsencode(path))
+                    stage.run(_absolute(os.fsencode(path)))
             with write_transaction(db):
                 store.forget(db, int(time.time()) - store.GRACE_SECONDS)
             self._embed(db, tally, progress, is_cancelled)
@@ -188,6 +191,38 @@ class Library:
         """Whether a file still holds the very bytes that were read."""
         return file_state(path, content_digest, now_ns=now_ns)
 
+    def export(
+        self,
+        out: Path,
+        *,
+        kind: Format = "parquet",
+        vectors: bool = False,
+        precision: Precision = "float16",
+        progress: Callable[[Progress], None] | None = None,
+    ) -> int:
+        """Write every chunk, and its vector if wanted, as a table; see `mlx_mixer.documents.export`.
+
+        Returns:
+            How many chunks were written.
+
+        Raises:
+            LibraryError: If vectors are wanted and no embedder is attached to say which.
+            UsageError: If something is at `out` already, or a package is missing.
+        """
+        meaning = self._meaning if vectors else None
+        if vectors and meaning is None:
+            raise LibraryError("no embedder is attached to this library, so it is not known whose vectors to write")
+        with self._reading() as db:
+            total = count_rows(db)
+            return write_table(
+                export_rows(db, None if meaning is None else meaning.embedder.fingerprint),
+                out,
+                kind=kind,
+                dims=None if meaning is None else meaning.embedder.dims,
+                precision=precision,
+                progress=None if progress is None else lambda done: progress(Progress("export", done, total)),
+            )
+
     def status(self) -> LibraryStatus:
         """Count what is in the library."""
         with self._reading() as db:
@@ -231,13 +266,6 @@ class Library:
     def _writing(self) -> Iterator[Database]:
         with writer_lock(self.path), self._reading() as db:
             yield db
-
-    def _add_one(self, stage: TextStage, tally: Tally, path: bytes) -> None:
-        absolute = _absolute(path)
-        if os.path.lexists(absolute):
-            stage.run(absolute)
-        else:
-            tally.failed.append(FileNote(os.fsdecode(path), "no such file or folder"))
 
     def _embed(
         self,
