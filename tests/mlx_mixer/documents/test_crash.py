@@ -22,11 +22,11 @@ ROUNDS = 12
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from mlx_mixer.documents import indexing, meaning
+from mlx_mixer.documents import batch, meaning
 from mlx_mixer.documents.library import Library
 from mlx_mixer.embedding import load_embedder
 
-indexing._BATCH_FILES, meaning._BATCH_CHUNKS = 5, 8
+batch._FILES, meaning._BATCH_CHUNKS = 5, 8
 library, docs, model = map(Path, sys.argv[1:4])
 statements_left = int(sys.argv[4])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_mixer.documents import indexing, store
+from mlx_mixer.documents import batch, indexing, store
 from mlx_mixer.documents.events import AddReport, Progress
 from mlx_mixer.documents.lexical import search_words
 from mlx_mixer.documents.library import Library
@@ -260,7 +260,7 @@ def test_a_link_named_by_the_user_is_followed_once(library: Library, tmp_path: P
 def test_progress_counts_up_and_batches_are_committed_as_it_goes(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 4)
+    monkeypatch.setattr(batch, "_FILES", 4)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(10)})
     seen: list[tuple[int, int]] = []
 
@@ -276,7 +276,7 @@ def test_progress_counts_up_and_batches_are_committed_as_it_goes(
 def test_cancelling_keeps_what_was_done_and_hides_nothing(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 2)
+    monkeypatch.setattr(batch, "_FILES", 2)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(10)})
     asked = iter(range(100))
     report = library.add([docs], is_cancelled=lambda: next(asked) >= 5)
@@ -311,7 +311,7 @@ def test_what_lies_below_an_unreadable_folder_is_not_taken_for_gone(
 def test_a_full_disk_stops_with_one_line_and_keeps_what_was_committed(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 4)
+    monkeypatch.setattr(batch, "_FILES", 4)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"needle {n} " + "more text " * 400 for n in range(40)})
     db = library._connections.get()
     pages = db.execute("PRAGMA page_count").fetchone()[0]
@@ -329,7 +329,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_was_committed(
 def test_a_library_deleted_while_being_written_is_noticed(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 2)
+    monkeypatch.setattr(batch, "_FILES", 2)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(10)})
     with pytest.raises(LibraryError, match="deleted or replaced"):
         library.add([docs], progress=lambda _: library.path.unlink(missing_ok=True))

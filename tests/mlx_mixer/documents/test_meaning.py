@@ -8,7 +8,7 @@ import pytest
 
 from mlx_mixer.documents import meaning
 from mlx_mixer.documents.events import Progress
-from mlx_mixer.documents.indexing import embedding_text
+from mlx_mixer.documents.prepare import embedding_text
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.vectors import from_blob
 from mlx_mixer.embedding import Embedder
