@@ -1,4 +1,4 @@
-"""The part of a chunk that is shown for a hit, and where in it the words are."""
+"""The part of a chunk that is shown for a hit, and where in it the words are, and what is near them in meaning."""
 
 from typing import NamedTuple
 
@@ -11,32 +11,47 @@ _ELLIPSIS = "…"
 
 
 class Snippet(NamedTuple):
-    """`text` on one line; `marks` are character spans in it; `start` is where in the body the first match lies."""
+    """`text` on one line; `marks` are character spans in it; `start` is where in the body the first match lies.
+
+    `meaning_marks` are the spans of what is near in meaning.
+    """
 
     text: str
     marks: Spans
     start: int
+    meaning_marks: Spans = ()
 
 
-def make_snippet(body: str, spans: Spans, *, width: int = SNIPPET_CHARACTERS) -> Snippet:
+def make_snippet(body: str, spans: Spans, near: Spans = (), *, width: int = SNIPPET_CHARACTERS) -> Snippet:
     """Choose the stretch of `body` with the most different matching words, white space folded.
 
     Args:
         body: Text of the chunk.
         spans: What matches in it, in order.
+        near: What is near in meaning, in order; it chooses the stretch only where nothing matches.
         width: Longest snippet, in characters, ellipses not counted.
     """
-    first = _best_window(body, spans, width)
+    deciding = spans or near
+    first = _best_window(body, deciding, width)
     content_start = len(body) - len(body.lstrip())
-    start = max(content_start, _word_start(body, first - _LEAD)) if spans else content_start
+    start = max(content_start, _word_start(body, first - _LEAD)) if deciding else content_start
     end = min(len(body.rstrip()), start + width)
     if end < len(body.rstrip()):
         end = _word_end(body, end, start)
     text, marks = _fold(body, start, end, spans)
+    _, meaning_marks = _fold(body, start, end, near)
     lead = _ELLIPSIS if start > content_start else ""
     tail = _ELLIPSIS if end < len(body.rstrip()) else ""
-    shifted = tuple((a + len(lead), b + len(lead)) for a, b in marks)
-    return Snippet(lead + text + tail, shifted, first if spans else content_start)
+    return Snippet(
+        lead + text + tail,
+        _shifted(marks, len(lead)),
+        first if deciding else content_start,
+        _shifted(meaning_marks, len(lead)),
+    )
+
+
+def _shifted(spans: Spans, by: int) -> Spans:
+    return tuple((start + by, end + by) for start, end in spans)
 
 
 def _best_window(body: str, spans: Spans, width: int) -> int:
