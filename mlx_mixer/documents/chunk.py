@@ -206,12 +206,19 @@ def _join_small(spans: list[_Span], sizes: ChunkSizes, *, pages_are_apart: bool)
             and (last.page == span.page or not pages_are_apart)
             and _belong_together(last, span, sizes)
         ):
-            is_inside = span.heading[: len(last.heading)] == last.heading
-            heading = span.heading if is_inside else _common(last.heading, span.heading)
+            heading = _heading_of_both(last, span)
             joined[-1] = _Span(last.start, span.end, last.size + span.size, heading, last.page)
         else:
             joined.append(span)
     return joined
+
+
+def _heading_of_both(first: _Span, second: _Span) -> tuple[str, ...]:
+    """The inner one's heading, or what they have in common; the blank lines between two functions have no say."""
+    if not second.size:
+        return first.heading
+    is_inside = second.heading[: len(first.heading)] == first.heading
+    return second.heading if is_inside or not first.size else _common(first.heading, second.heading)
 
 
 def _belong_together(first: _Span, second: _Span, sizes: ChunkSizes) -> bool:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from mlx_mixer.documents.encodings import clean, decode
 from mlx_mixer.documents.markdown import read_markdown
+from mlx_mixer.documents.markup import read_latex, read_rst
 from mlx_mixer.documents.python_source import read_python
 from mlx_mixer.documents.rules import content_reason
+from mlx_mixer.documents.source_code import languages
 from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.unreadable import UnreadableError
 
@@ -31,18 +33,32 @@ class Reader(NamedTuple):
     max_bytes: int = 20 * _MB
 
 
+_LANGUAGES = {suffix: Reader(f"source-{name}", 1, read) for name, suffixes, read in languages() for suffix in suffixes}
 _TEXT = Reader("text", 2, ReadDocument)
 _MARKDOWN = Reader("markdown", 2, read_markdown)
 _PYTHON = Reader("python", 2, read_python)
-# With pictures in them, these are large while their text is not.
-_PDF = Reader("pdf", 1, max_bytes=100 * _MB)
+# Files with pictures in them are large while their text is not.
+_LARGE = 100 * _MB
 _BY_SUFFIX = {
+    **_LANGUAGES,
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd"), _MARKDOWN),
     **dict.fromkeys((".py", ".pyi", ".pyw"), _PYTHON),
-    ".pdf": _PDF,
+    **dict.fromkeys((".rst", ".rest"), Reader("rst", 1, read_rst)),
+    **dict.fromkeys((".tex", ".latex", ".ltx"), Reader("latex", 1, read_latex)),
+    ".pdf": Reader("pdf", 1, max_bytes=_LARGE),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), Reader("html", 1)),
+    **dict.fromkeys((".docx", ".docm", ".dotx"), Reader("docx", 1, max_bytes=_LARGE)),
+    **dict.fromkeys((".odt", ".ott", ".ods", ".odp"), Reader("opendocument", 1, max_bytes=_LARGE)),
+    ".epub": Reader("epub", 1, max_bytes=_LARGE),
+    **dict.fromkeys((".pptx", ".pptm", ".ppsx"), Reader("pptx", 1, max_bytes=_LARGE)),
+    **dict.fromkeys((".xlsx", ".xlsm"), Reader("xlsx", 1, max_bytes=_LARGE)),
+    ".ipynb": Reader("notebook", 1),
+    ".eml": Reader("mail", 1, max_bytes=_LARGE),
+    **dict.fromkeys((".mbox", ".mbx"), Reader("mailbox", 1, max_bytes=_LARGE)),
+    **dict.fromkeys((".csv", ".tsv"), Reader("delimited", 1)),
+    **dict.fromkeys((".json", ".geojson", ".webmanifest"), Reader("json", 1)),
+    ".rtf": Reader("rtf", 1),
 }
-
-
 _BY_NAME = {reader.name: reader for reader in (_TEXT, *_BY_SUFFIX.values())}
 
 

@@ -17,7 +17,7 @@ _SECRET_BEGINNINGS = (b".env.", b"id_rsa", b"id_dsa", b"id_ecdsa", b"id_ed25519"
 _SECRET_SUFFIXES = b"env pem key p12 pfx jks keystore kdb kdbx ppk ovpn gpg pgp".split()
 _PRIVATE_KEY = re.compile(rb"^-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----", re.MULTILINE)
 
-_LATER = ".docx .odt .epub .pptx .xlsx .ods .odp .doc .rtf .xls .ppt .ipynb .eml .mbox .msg .pages"
+_LATER = ".doc .dot .xls .xlsb .ppt .msg .pages .numbers"
 _BINARY = """
     .png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .heif .ico .icns .psd .raw .cr2 .nef .avif .xcf
     .mp3 .m4a .aac .flac .ogg .opus .wav .aiff .mp4 .m4v .mov .mkv .avi .webm .wmv .mpg .mpeg

@@ -2,11 +2,11 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mlx_mixer.documents.encodings import clean
-from mlx_mixer.documents.formats.limits import Limits
+from mlx_mixer.documents.formats.limits import FullError, Limits
 from mlx_mixer.documents.structure import PageKind, ReadDocument, Section
 
 _MAX_HEADING = 120
@@ -15,19 +15,22 @@ _MAX_DEPTH = 12
 _SPACE = re.compile(r"\s+")
 
 
-class FullError(Exception):
-    """Enough was read; the message says what was left out."""
-
-
 class Builder:
     """Takes headings, paragraphs, tables and pages in the order they are read.
 
     Args:
         limits: How much is taken; `FullError` is raised when that is reached, and what was taken until then counts.
+        read_attachment: Puts a file that is attached to another, given by name and content, into a builder.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        read_attachment: "Callable[[str, bytes, Builder], None] | None" = None,
+    ) -> None:
         self.limits = limits or Limits()
+        self._read_attachment = read_attachment
+        self._attachments = 0
         self.title = ""
         self.encoding = ""
         self.page_kind: PageKind = ""
@@ -41,6 +44,7 @@ class Builder:
         self._sections: list[Section] = []
         self._blocks: list[tuple[int, int]] = []
         self._pages: list[int] = []
+        self._in_lines = False
 
     @property
     def is_empty(self) -> bool:
@@ -59,7 +63,7 @@ class Builder:
             return
         level = self._base + max(1, min(level, _MAX_DEPTH))
         self._path = [*(entry for entry in self._path if entry[0] < level), (level, words)]
-        if self._depth == 0 and self._base == 0 and level == 1 and not self.title:
+        if self._depth == 0 and self._base == 0 and level == 1 and is_shown and not self.title:
             self.title = words
         self._start_section()
         if is_shown:
@@ -68,16 +72,19 @@ class Builder:
     def paragraph(self, text: str) -> None:
         """Add text that stands by itself; white space around it goes."""
         if text := clean(text).strip():
+            self._end_lines()
             self._add(text + "\n\n")
 
     def line(self, text: str) -> None:
         """Add one line, with nothing between it and the next: a row of a table, say."""
         if text := clean(text).strip("\n"):
+            self._in_lines = True
             self._add(text + "\n")
 
     def block(self, text: str) -> None:
         """Add text that should not be cut inside: code, a table."""
         if text := clean(text).strip("\n"):
+            self._end_lines()
             start = self._length
             self._add(text + "\n\n")
             self._blocks.append((start, self._length))
@@ -85,6 +92,7 @@ class Builder:
     def page(self, kind: PageKind, name: str = "") -> None:
         """Start the next page; inside an attachment it becomes a heading."""
         self.check_time()
+        self._end_lines()
         if self._depth:
             name = f"{kind} {name}".strip()
             if name != kind:
@@ -109,8 +117,27 @@ class Builder:
             self._depth -= 1
             self._start_section()
 
+    def attach(self, name: str, data: bytes) -> None:
+        """Read a file that is attached to this one, under its name; attachments beyond the limits are only named."""
+        with self.under(name):
+            self.paragraph(f"Attachment: {heading_words(name)}")
+            if self._read_attachment and self.may_attach():
+                title, encoding = self.title, self.encoding
+                try:
+                    self._read_attachment(name, data, self)
+                finally:
+                    self.title, self.encoding = title, encoding
+
+    def may_attach(self) -> bool:
+        """Count one attachment more; whether it lies within the limits."""
+        self._attachments += 1
+        return self._depth <= self.limits.depth and self._attachments <= self.limits.attachments
+
     def append(self, document: ReadDocument) -> None:
-        """Add a document that another reader made; its headings go below the present ones."""
+        """Add a document that another reader made; its headings go below the present ones, its pages count if first."""
+        self._end_lines()
+        if document.pages and not self._depth and not self._length:
+            self._pages, self.page_kind = list(document.pages), document.page_kind
         offset, path = self._length, tuple(words for _, words in self._path)
         self._sections += [Section(offset + section.start, path + section.heading) for section in document.sections]
         self._blocks += [(offset + start, offset + end) for start, end in document.blocks]
@@ -139,7 +166,13 @@ class Builder:
             "; ".join(self.notes)[:200],
         )
 
+    def _end_lines(self) -> None:
+        if self._in_lines:
+            self._in_lines = False
+            self._add("\n")
+
     def _start_section(self) -> None:
+        self._end_lines()
         self._sections.append(Section(self._length, tuple(words for _, words in self._path)))
 
     def _add(self, text: str) -> None:

@@ -6,7 +6,8 @@ from itertools import islice
 import pypdfium2
 import pypdfium2.raw
 
-from mlx_mixer.documents.formats.builder import Builder, FullError
+from mlx_mixer.documents.formats.builder import Builder
+from mlx_mixer.documents.formats.limits import FullError
 from mlx_mixer.documents.unreadable import UnreadableError
 
 _MAX_BOOKMARKS = 5_000
@@ -61,7 +62,7 @@ def _mend_hyphens(text: str) -> str:
         before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
         if before.islower() and after.islower():
             return ""
-        return "-" if match[0][0] != "-" else match[0]
+        return "-" if before.isalnum() and after.isalnum() else "-\n"
 
     return _HYPHEN_AT_LINE_END.sub(joined, text)
 
