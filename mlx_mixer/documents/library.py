@@ -1,7 +1,6 @@
 """The library: the one door to a user's documents."""
 
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Self
 from sqlite_utils import Database
 
 from mlx_mixer.documents import store
+from mlx_mixer.documents.backup import backups
 from mlx_mixer.documents.catalogue import (
     ChunkRow,
     DocumentRow,
@@ -21,12 +21,14 @@ from mlx_mixer.documents.catalogue import (
     left_out,
     library_status,
 )
+from mlx_mixer.documents.collect import check_and_back_up, collect_garbage, give_back_room
 from mlx_mixer.documents.database import ThreadConnections
 from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
 from mlx_mixer.documents.export import Format, Precision, count_rows, export_rows, write_table
+from mlx_mixer.documents.failures import FAILURES, failure
 from mlx_mixer.documents.indexing import TextStage
 from mlx_mixer.documents.lock import writer_lock
-from mlx_mixer.documents.meaning import embed_pending
+from mlx_mixer.documents.meaning import embed_pending, pending_chunks
 from mlx_mixer.documents.passages import (
     FileState,
     Passage,
@@ -38,6 +40,7 @@ from mlx_mixer.documents.passages import (
 from mlx_mixer.documents.query import parse_query
 from mlx_mixer.documents.reader_process import ReaderProcess
 from mlx_mixer.documents.search import SearchResult, search
+from mlx_mixer.documents.settings import LAST_CHECK, set_setting
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
 from mlx_mixer.errors import LibraryError
@@ -71,7 +74,9 @@ class Library:
     def __init__(self, path: Path | None = None, *, embedder: TextEmbedder | None = None) -> None:
         self.path = Path(path) if path is not None else default_paths().library
         self._connections = ThreadConnections(self.path)
-        self._meaning: Meaning | None = None  # one attribute, so that threads see it change in one step
+        # Embedder and vectors change in one step: threads must never see those of two models together.
+        self._meaning: Meaning | None = None
+        self._earlier: Meaning | None = None
         if embedder is not None:
             self.attach(embedder)
 
@@ -88,7 +93,13 @@ class Library:
         self._connections.close()
 
     def attach(self, embedder: TextEmbedder) -> None:
-        """Search by meaning from now on; vectors of an earlier embedder stay in the file."""
+        """Search by meaning from now on.
+
+        An embedder that was attached before goes on answering until the new one has a vector for every document; its
+        own vectors stay in the file for a week after it was last used.
+        """
+        before = self._serving
+        self._earlier = before if before and before.embedder.fingerprint != embedder.fingerprint else None
         self._meaning = Meaning(embedder, VectorIndex(embedder.fingerprint, embedder.dims))
 
     def add(
@@ -108,7 +119,7 @@ class Library:
             is_cancelled: Asked between files and batches; True stops there.
 
         Raises:
-            LibraryError: If another process is writing to this library.
+            LibraryError: If another process is writing to this library, or its file is damaged.
         """
         tally = Tally()
         progress, is_cancelled = progress or _no_progress, is_cancelled or _never
@@ -117,9 +128,10 @@ class Library:
             for path in paths:
                 if not tally.cancelled:
                     stage.run(_absolute(os.fsencode(path)))
-            with write_transaction(db):
-                store.forget(db, int(time.time()) - store.GRACE_SECONDS)
             self._embed(db, tally, progress, is_cancelled)
+            collect_garbage(db, int(time.time()), self._fingerprint)
+            if not tally.cancelled:
+                check_and_back_up(db, self.path, int(time.time()))
         return tally.report()
 
     def refresh(
@@ -160,7 +172,7 @@ class Library:
             prefix: Whether the last word may be unfinished, for search while typing.
             words_only: Leave meaning out even with an embedder.
         """
-        leg = None if words_only else self._meaning
+        leg = None if words_only else self._serving
         with self._reading() as db:
             return search(db, parse_query(query, prefix=prefix), limit=limit, meaning=leg)
 
@@ -247,8 +259,24 @@ class Library:
         with self._writing() as db:
             with write_transaction(db):
                 removed = store.remove_path(db, _absolute(os.fsencode(path)))
-            db.execute("PRAGMA incremental_vacuum").fetchall()  # one step per page
+                set_setting(db, LAST_CHECK, 0)  # a new copy soon
+            give_back_room(db)
+            # What is to be forgotten must not live on in a copy.
+            for copy in backups(self.path):
+                copy.unlink()
         return removed
+
+    @property
+    def _serving(self) -> Meaning | None:
+        """What answers by meaning: the attached embedder, or the one before it while that knows more."""
+        earlier, current = self._earlier, self._meaning
+        if earlier is None or current is None:
+            return current
+        with self._reading() as db:
+            if pending_chunks(db, current.embedder.fingerprint):
+                return earlier
+        self._earlier = None
+        return current
 
     @property
     def _fingerprint(self) -> str | None:
@@ -259,8 +287,8 @@ class Library:
         """Give this thread's connection; failures of SQLite become one clear line."""
         try:
             yield self._connections.get()
-        except sqlite3.Error as error:
-            raise LibraryError(f"the library {self.path} failed: {error}; what was committed before is kept") from error
+        except FAILURES as error:
+            raise failure(self.path, error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Database]:
@@ -277,6 +305,8 @@ class Library:
         leg = self._meaning
         if leg is None or tally.cancelled:
             return
+        with write_transaction(db):
+            store.remember_embedder(db, leg.embedder.fingerprint, leg.embedder.dims, int(time.time()))
         progress, is_cancelled = progress or _no_progress, is_cancelled or _never
         embed_pending(db, leg.embedder, tally, progress=progress, is_cancelled=is_cancelled)
 

@@ -132,11 +132,10 @@ SCHEMA_V2 = (
     # Folders at which another file system was mounted when they were looked through: what lies below is away, and not
     # deleted, while nothing is mounted there.
     "CREATE TABLE mounts (path BLOB PRIMARY KEY) STRICT, WITHOUT ROWID",
-    # Whose vectors are in `vectors`. model: the folder or name it was loaded from. last_used: Unix time.
+    # Whose vectors are in `vectors`. last_used: Unix time.
     """
     CREATE TABLE embedders (
         fingerprint TEXT PRIMARY KEY,
-        model       TEXT NOT NULL,
         dims        INTEGER NOT NULL,
         last_used   INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID

@@ -227,6 +227,28 @@ def forget(db: Database, before: int) -> None:
     )
 
 
+def remember_embedder(db: Database, fingerprint: str, dims: int, now: int) -> None:
+    """Note that an embedder is in use."""
+    db.execute(
+        "INSERT INTO embedders (fingerprint, dims, last_used) VALUES (?, ?, ?)"
+        " ON CONFLICT (fingerprint) DO UPDATE SET last_used = excluded.last_used",
+        [fingerprint, dims, now],
+    )
+
+
+def forget_vectors(db: Database, current: str, before: int, now: int) -> None:
+    """Delete vectors of embedders not used since a time, if the current one has a vector for every document."""
+    db.execute("INSERT OR IGNORE INTO embedders SELECT DISTINCT fingerprint, dims, ? FROM vectors", [now])
+    complete = (
+        "NOT EXISTS (SELECT 1 FROM contents c WHERE unreferenced_since IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM vectors v WHERE v.fingerprint = ? AND v.content = c.id))"
+    )
+    stale = f"fingerprint <> ? AND {complete} AND fingerprint"
+    used = "(SELECT fingerprint FROM embedders WHERE last_used >= ?)"
+    db.execute(f"DELETE FROM vectors WHERE {stale} NOT IN {used}", [current, current, before])
+    db.execute(f"DELETE FROM embedders WHERE {stale} NOT IN {used}", [current, current, before])
+
+
 def ensure_root(db: Database, path: bytes) -> tuple[int, bytes]:
     """Return the id and path of the root whose walk comes to `path`, or of a new one.
 
