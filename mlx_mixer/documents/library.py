@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,12 +22,17 @@ from mlx_mixer.documents.catalogue import (
     left_out,
     library_status,
 )
+from mlx_mixer.documents.check import MOST_ITEMS, CheckProgress, CheckReport, check_library
 from mlx_mixer.documents.collect import check_and_back_up, collect_garbage, give_back_room
 from mlx_mixer.documents.database import ThreadConnections
 from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
 from mlx_mixer.documents.export import Format, Precision, count_rows, export_rows, write_table
 from mlx_mixer.documents.failures import FAILURES, failure
+from mlx_mixer.documents.filters import Filters
+from mlx_mixer.documents.frequency import TermCounts
+from mlx_mixer.documents.gate import Gate, gated_weights, store_gate, stored_gate
 from mlx_mixer.documents.indexing import TextStage
+from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.meaning import embed_pending, pending_chunks
 from mlx_mixer.documents.passages import (
@@ -37,10 +43,11 @@ from mlx_mixer.documents.passages import (
     passages_around,
     stored_document,
 )
-from mlx_mixer.documents.query import parse_query
+from mlx_mixer.documents.query import Query, parse_query
 from mlx_mixer.documents.reader_process import ReaderProcess
-from mlx_mixer.documents.search import SearchResult, search
+from mlx_mixer.documents.search import Reorder, SearchResult, Settings, search, search_similar
 from mlx_mixer.documents.settings import LAST_CHECK, set_setting
+from mlx_mixer.documents.similar import place_of, place_of_chunk
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
 from mlx_mixer.errors import LibraryError
@@ -50,6 +57,10 @@ AnyPath = str | bytes | os.PathLike[str]
 
 
 def _no_progress(_: Progress) -> None:
+    pass
+
+
+def _no_counts(_done: int, _total: int) -> None:
     pass
 
 
@@ -75,6 +86,7 @@ class Library:
         self.path = Path(path) if path is not None else default_paths().library
         self._connections = ThreadConnections(self.path)
         # Embedder and vectors change in one step: threads must never see those of two models together.
+        self._counts = TermCounts()
         self._meaning: Meaning | None = None
         self._earlier: Meaning | None = None
         if embedder is not None:
@@ -163,7 +175,18 @@ class Library:
             self._embed(db, tally, progress, is_cancelled)
         return tally.report()
 
-    def search(self, query: str, *, limit: int = 10, prefix: bool = False, words_only: bool = False) -> SearchResult:
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        prefix: bool = False,
+        words_only: bool = False,
+        grouped: bool = False,
+        highlight: bool = False,
+        filters: Filters | None = None,
+        reorder: Reorder | None = None,
+    ) -> SearchResult:
         """Find places by what the user typed (see `mlx_mixer.documents.query` for the grammar).
 
         Args:
@@ -171,10 +194,97 @@ class Library:
             limit: How many hits at most.
             prefix: Whether the last word may be unfinished, for search while typing.
             words_only: Leave meaning out even with an embedder.
+            grouped: One hit for each file, with its further places, in place of up to three hits.
+            highlight: Mark words that are near in meaning too.
+            filters: Conditions on files, beside those in the query.
+            reorder: See `mlx_mixer.documents.rerank`.
         """
         leg = None if words_only else self._serving
+        parsed = parse_query(query, prefix=prefix)
+        parsed = replace(parsed, filters=parsed.filters & (filters or Filters()))
         with self._reading() as db:
-            return search(db, parse_query(query, prefix=prefix), limit=limit, meaning=leg)
+            weights = gated_weights(db, None if leg is None else leg.embedder.fingerprint)
+            settings = Settings(weights=weights, grouped=grouped, highlight=highlight)
+            return search(
+                db,
+                parsed,
+                limit=limit,
+                meaning=leg if weights.has_meaning else None,
+                settings=settings,
+                counts=self._counts,
+                reorder=reorder,
+            )
+
+    def similar(
+        self,
+        path: AnyPath,
+        line: int | None = None,
+        *,
+        limit: int = 10,
+        filters: Filters | None = None,
+    ) -> SearchResult:
+        """Find passages of other files that are like one of this file, by their stored vectors; one hit for each file.
+
+        Args:
+            path: A file in the library.
+            line: A line of the passage; the file's first passage by default.
+            limit: How many hits at most.
+            filters: Conditions on the files that are looked at.
+
+        Raises:
+            LibraryError: If the file is not in the library, or no embedder is attached, or it is not embedded yet.
+        """
+        with self._reading() as db:
+            return self._similar(db, place_of(db, _absolute(os.fsencode(path)), line), limit, filters)
+
+    def similar_to(self, chunk_id: int, *, limit: int = 10) -> SearchResult:
+        """As `similar`, for the passage of a hit."""
+        with self._reading() as db:
+            return self._similar(db, place_of_chunk(db, chunk_id), limit, None)
+
+    def check(
+        self,
+        *,
+        most: int = MOST_ITEMS,
+        progress: CheckProgress | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> CheckReport:
+        """Measure on this library's own headings and docstrings whether meaning helps; nothing is stored.
+
+        Args:
+            most: How many known items to look for at most.
+            progress: Called with the number of items done and of all.
+            is_cancelled: Asked between items; True stops there.
+
+        Raises:
+            LibraryError: If no embedder is attached, too little is embedded, or the library has too few items.
+        """
+        if self._meaning is None:
+            raise LibraryError("no embedder is attached to this library")
+        with self._reading() as db:
+            return check_library(
+                db,
+                self._meaning,
+                most=most,
+                progress=progress or _no_counts,
+                is_cancelled=is_cancelled or _never,
+            )
+
+    def gate(self) -> Gate | None:
+        """Return what the last check with the attached embedder decided, if there was one."""
+        with self._reading() as db:
+            return None if self._fingerprint is None else stored_gate(db, self._fingerprint)
+
+    def set_gate(self, gate: Gate | None) -> None:
+        """Let searches go by the decision of a check from now on, or by the shipped weights.
+
+        Raises:
+            LibraryError: If no embedder is attached, or another process is writing.
+        """
+        if self._fingerprint is None:
+            raise LibraryError("no embedder is attached to this library")
+        with self._writing() as db, write_transaction(db):
+            store_gate(db, self._fingerprint, gate)
 
     def chunk(self, chunk_id: int, *, query: str = "") -> ChunkRow:
         """Return a hit's whole passage, with the query's words marked.
@@ -277,6 +387,12 @@ class Library:
                 return earlier
         self._earlier = None
         return current
+
+    def _similar(self, db: Database, place: Place, limit: int, filters: Filters | None) -> SearchResult:
+        if self._meaning is None:
+            raise LibraryError("no embedder is attached to this library")
+        query = Query("", filters=filters or Filters())
+        return search_similar(db, place, self._meaning, limit=limit, query=query, settings=Settings(grouped=True))
 
     @property
     def _fingerprint(self) -> str | None:
