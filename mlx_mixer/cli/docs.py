@@ -1,26 +1,30 @@
 """`mlx-mixer docs`: what is in the library."""
 
-from collections import Counter
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlx_mixer.cli.docs_check import check
 from mlx_mixer.cli.library import ProgressLine, open_library
 from mlx_mixer.cli.output import human_bytes, narrate, print_json
+from mlx_mixer.cli.reports import print_report
+from mlx_mixer.cli.upkeep import repair, retry, watch
 from mlx_mixer.safe_text import safe_line
 
 if TYPE_CHECKING:
-    from mlx_mixer.documents.events import AddReport
+    from mlx_mixer.documents.catalogue import LibraryStatus
     from mlx_mixer.documents.export import Format, Precision
-
-_REASONS_SHOWN = 6
 
 
 @click.group()
 def docs() -> None:
     """Add your files to the library and see what is in it."""
+
+
+docs.add_command(check)
 
 
 @docs.command()
@@ -44,9 +48,7 @@ def add(context: click.Context, paths: tuple[str, ...], words_only: bool, verbos
     if as_json:
         print_json(asdict(report))
     else:
-        _print_report(report, verbose=verbose)
-    for note in report.failed:
-        narrate(f"not read: {safe_line(note.path)}: {note.reason}")
+        print_report(report, verbose=verbose)
     context.exit(1 if report.failed else 0)
 
 
@@ -99,6 +101,8 @@ def status(as_json: bool) -> None:
     click.echo(f"documents  {state.documents} in {state.chunks} passages")
     done = 100.0 if not state.chunks else 100.0 * (state.chunks - state.pending) / state.chunks
     click.echo(f"meaning    {done:.0f} %" + (f", {state.pending} passages to go" if state.pending else ""))
+    click.echo(f"health     {_health(state)}")
+    click.echo(f"watched    {f'by process {state.watcher}' if state.watcher else 'no (docs watch)'}")
     click.echo(f"left out   {state.skipped} on purpose, {state.failed} unreadable (docs list --left-out)")
 
 
@@ -139,22 +143,20 @@ def export(out: Path, kind: "Format", vectors: bool, precision: "Precision", as_
         click.echo(f"{count} passages in {safe_line(str(out))} ({human_bytes(size)})")
 
 
-def _print_report(report: "AddReport", *, verbose: bool) -> None:
-    counts = {
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "renamed": report.renamed,
-        "removed": report.removed,
-        "left out": len(report.skipped),
-        "failed": len(report.failed),
-    }
-    click.echo(", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to do")
-    if report.embedded or report.reused:
-        click.echo(f"{report.embedded} passages embedded, {report.reused} known already")
-    if verbose:
-        for note in report.skipped:
-            click.echo(f"  {safe_line(note.path)}  ({note.reason})")
-    elif report.skipped:
-        reasons = Counter(note.reason for note in report.skipped).most_common(_REASONS_SHOWN)
-        narrate("left out: " + ", ".join(f"{count} {reason}" for reason, count in reasons))
+def _health(state: "LibraryStatus") -> str:
+    checked = f"found sound {_age(state.checked)}" if state.checked else "not checked yet (docs repair)"
+    copy = f"copied {_age(state.backed_up)}" if state.backed_up else "no copy yet"
+    return f"{checked}, {copy}" + (", read-only: search works, nothing can be added" if state.read_only else "")
+
+
+def _age(moment: int) -> str:
+    """How long ago that was, for people."""
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "just now"
+
+
+for command in (watch, retry, repair):
+    docs.add_command(command)

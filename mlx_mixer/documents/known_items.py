@@ -124,6 +124,8 @@ def _heading_items(content: int, chunks: list[StoredChunk]) -> Iterator[KnownIte
     leaves = [path[-1].lower() for path in paths]
     for path in paths:
         title = " ".join(path[-1].split())
+        if " " not in title:  # the name of a function, which stands in its text as well
+            continue
         if leaves.count(path[-1].lower()) > 1 or not _is_question(title, _MIN_HEADING_WORDS):
             continue
         below = [chunk for chunk in chunks if tuple(chunk.heading.split(_SEPARATOR))[: len(path)] == path]
