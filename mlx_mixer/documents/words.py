@@ -8,10 +8,12 @@ trigram index, and words of two letters are found).
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 _WORD = re.compile(r"[^\W_]+")
-_INNER_CAPITAL = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z0-9]+[a-z]")
+# A word that changes between small letters and capitals, past a first capital; nothing else can fall into parts.
+_CAMEL_WORD = re.compile(r"\b(?:[a-z0-9]++[A-Z]|[A-Z][a-z0-9]++[A-Z]|[A-Z][A-Z0-9]++[a-z])\w*+")
 _CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 # Han, kana and hangul: letters that are written without a space after each word, or with endings joined to it.
@@ -65,8 +67,8 @@ def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
 
 def identifier_words(text: str) -> str:
     """Return, for the index, the distinct parts of the camelCase words in a text, then the pairs of its CJK runs."""
-    words = set(_WORD.findall(text)) if _INNER_CAPITAL.search(text) else set()
-    found = sorted({piece.lower() for word in words for piece in _camel_pieces(word)})
+    words = set(_CAMEL_WORD.findall(text.replace("_", " ")))
+    found = sorted({piece for word in words for piece in _small_pieces(word)}) if words else []
     if not text.isascii() and has_cjk(text):
         for word in _WORD.findall(text):
             found += [piece for run in script_runs(word) for piece in _pieces_beside_cjk(run, word)]
@@ -97,6 +99,11 @@ def _pieces_beside_cjk(run: str, word: str) -> list[str]:
     if has_cjk(run):
         return cjk_index_words(run)
     return [run.lower()] if run != word else []
+
+
+@lru_cache(maxsize=1 << 15)
+def _small_pieces(word: str) -> tuple[str, ...]:
+    return tuple(piece.lower() for piece in _camel_pieces(word))
 
 
 def _camel_pieces(word: str) -> list[str]:

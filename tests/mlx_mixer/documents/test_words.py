@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.words import identifier_words, path_words, split_identifier
+from mlx_mixer.documents.words import identifier_words, path_words, split_identifier, words_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,22 @@ def test_camel_case_is_split(word: str, parts: list[str]) -> None:
 def test_only_camel_case_adds_words_to_the_index() -> None:
     assert identifier_words("plain snake_case kebab-case Title NASA getUserName") == "get name user"
     assert identifier_words("class HTTPServer: my_xmlParser()") == "http parser server xml"
+
+
+WORDS = st.text(st.sampled_from("abXYZ09_é.- 語"), max_size=40)
+
+
+@given(st.one_of(WORDS, st.text()))
+@settings(max_examples=500)
+def test_words_of_the_index_are_those_of_every_word_by_itself(text: str) -> None:
+    pieces = set()
+    for word in words_of(text):
+        parts = split_identifier(word)
+        if len(parts) > 1 and len(word) > 2 and not word[1:].islower() and not word.isupper():
+            pieces |= {part.lower() for part in parts}
+    found = identifier_words(text)
+    assert [word for word in found.split() if word.isascii()][: len(pieces)] == sorted(pieces)
+    assert pieces or not text.isascii() or not found
 
 
 @given(st.text())
