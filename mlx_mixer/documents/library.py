@@ -31,6 +31,7 @@ from mlx_mixer.documents.failures import FAILURES, failure
 from mlx_mixer.documents.filters import Filters
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.gate import Gate, gated_weights, store_gate, stored_gate
+from mlx_mixer.documents.highlight import Explaining, meaning_spans
 from mlx_mixer.documents.indexing import TextStage
 from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.lock import writer_lock
@@ -148,14 +149,42 @@ class Library:
 
     def refresh(
         self,
+        paths: Iterable[AnyPath] | None = None,
         *,
         progress: Callable[[Progress], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> AddReport:
-        """`add` everything that was added before, again."""
-        with self._reading() as db:
-            roots = [row[0] for row in db.execute("SELECT path FROM roots ORDER BY path")]
+        """`add` everything that was added before, again.
+
+        Args:
+            paths: Look at these parts of it only; what no walk comes to is passed over.
+            progress: As for `add`.
+            is_cancelled: As for `add`.
+        """
+        roots = self.root_paths()
+        if paths is not None:
+            with self._reading() as db:
+                roots = store.reached_paths(db, [_absolute(os.fsencode(path)) for path in paths])
         return self.add(roots, progress=progress, is_cancelled=is_cancelled)
+
+    def retry(
+        self,
+        paths: Iterable[AnyPath] = (),
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> AddReport:
+        """Read again what could not be read before, at these paths and below, or everywhere; then as `refresh`."""
+        chosen = [_absolute(os.fsencode(path)) for path in paths]
+        with self._writing() as db, write_transaction(db):
+            for path in chosen or [b"/"]:
+                store.judge_again(db, path)
+        return self.refresh(chosen or None, progress=progress, is_cancelled=is_cancelled)
+
+    def root_paths(self) -> list[bytes]:
+        """The files and folders that were added, as the system names them."""
+        with self._reading() as db:
+            return [row[0] for row in db.execute("SELECT path FROM roots ORDER BY path")]
 
     def embed_pending(
         self,
@@ -286,14 +315,25 @@ class Library:
         with self._writing() as db, write_transaction(db):
             store_gate(db, self._fingerprint, gate)
 
-    def chunk(self, chunk_id: int, *, query: str = "") -> ChunkRow:
+    def chunk(self, chunk_id: int, *, query: str = "", highlight: bool = False) -> ChunkRow:
         """Return a hit's whole passage, with the query's words marked.
+
+        Args:
+            chunk_id: That of the hit.
+            query: What was searched for.
+            highlight: Mark words that are near in meaning too.
 
         Raises:
             LibraryError: If it is not in the library any more.
         """
         with self._reading() as db:
-            return chunk_row(db, chunk_id, parse_query(query))
+            parsed = parse_query(query)
+            row = chunk_row(db, chunk_id, parsed)
+            leg = self._serving
+            if not highlight or leg is None or not parsed.text or not isinstance(leg.embedder, Explaining):
+                return row
+            vector = leg.embedder.embed([parsed.text], "query")[0]
+            return replace(row, meaning_marks=meaning_spans(leg.embedder, row.text, vector, row.marks))
 
     def passages(self, chunk_ids: Sequence[int]) -> list[Passage]:
         """Return hits with what stands around them in their sections; see `mlx_mixer.documents.passages`."""

@@ -269,6 +269,23 @@ def ensure_root(db: Database, path: bytes) -> tuple[int, bytes]:
     return new, path
 
 
+def judge_again(db: Database, path: bytes) -> int:
+    """Have the next walk read again what readers refused at a path or below; return how many files that are."""
+    low, high = _range_below(path)
+    cursor = db.execute(
+        "UPDATE files SET mtime_ns = -1 WHERE state <> 'indexed' AND reader IS NOT NULL"
+        " AND (path = ? OR (path > ? AND path < ?))",
+        [path, low, high],
+    )
+    return cursor.rowcount
+
+
+def reached_paths(db: Database, paths: Iterable[bytes]) -> list[bytes]:
+    """Leave out paths that no root's walk comes to."""
+    roots = [row[0] for row in db.execute("SELECT path FROM roots")]
+    return [path for path in paths if any(is_reached(path, root) for root in roots)]
+
+
 def remove_path(db: Database, path: bytes) -> int:
     """Forget a file or folder at once, with its text and vectors; return how many files that were."""
     files = [row[0] for row in db.execute("SELECT id, path FROM files") if is_inside(row[1], path)]
