@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> None:
     requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests_from, requests, os.getppid()), daemon=True).start()
     threading.Thread(target=_watch_memory, args=(memory,), daemon=True).start()
+    _write(replies_to, wire.READY)
     while True:
         name, data = requests.get()
         # The parent kills a little earlier; this is for when it no longer can.

@@ -24,6 +24,8 @@ from mlx_mixer.documents.unreadable import UnreadableError
 
 _EXIT_MEMORY = 77
 _PIPE_BYTES = 1 << 20
+# A sixth of a second on an idle machine.
+_START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class ProcessLimits:
     """What one file may cost.
 
     Attributes:
-        seconds: On the clock, from the request to the whole reply; the child's start counts where one is needed.
+        seconds: On the clock, from the request to the whole reply.
         memory_bytes: Of the child.
     """
 
@@ -80,7 +82,7 @@ class ReaderProcess:
     def start(self) -> None:
         """Start the child before it is needed."""
         with self._lock:
-            self._child = self._child or _Child(self.limits)
+            self._start_child()
 
     def close(self) -> None:
         """End the child."""
@@ -96,11 +98,11 @@ class ReaderProcess:
         self.close()
 
     def _exchange(self, request: bytes) -> tuple[ReadDocument, str] | str:
-        if self._child is not None and self._child.process.poll() is not None:
-            self._end_child()  # it ended between two files; that is nobody's fault
-        self._child = self._child or _Child(self.limits)
         try:
-            return wire.unpack_reply(self._child.ask(request, self.limits.seconds))
+            child = self._start_child()
+            if child is None:
+                return "the process that reads such files could not be started"
+            return wire.unpack_reply(child.ask(request, self.limits.seconds))
         except TimeoutError:
             reason = f"took longer than {self.limits.seconds:g} s to read"
         except wire.WireError:
@@ -113,13 +115,23 @@ class ReaderProcess:
         self._end_child()
         return reason
 
+    def _start_child(self) -> "_Child | None":
+        """Return the child, a new one where there is none that lives; None if it does not start."""
+        if self._child is not None and self._child.process.poll() is not None:
+            self._end_child()  # it ended between two files; that is nobody's fault
+        if self._child is None:
+            self._child = _Child(self.limits)
+            if not self._child.is_ready():
+                self._end_child()
+        return self._child
+
     def _cause_of_death(self) -> str:
         assert self._child is not None
         with suppress(subprocess.TimeoutExpired):
             self._child.process.wait(1)
         status = self._child.process.returncode
         if status == _EXIT_MEMORY:
-            return f"needs more than {self.limits.memory_bytes / (1 << 30):g} GB of memory to read"
+            return f"needs more than {self.limits.memory_bytes / (1 << 30):.2g} GB of memory to read"
         if status is not None and status < 0:
             return f"crashed the reader ({Signals(-status).name}): damaged, or needs too much memory"
         return "stopped the reader: damaged"
@@ -162,6 +174,13 @@ class _Child:
             os.close(child_writes)
         os.set_blocking(self._requests, False)
         os.set_blocking(self._replies, False)
+
+    def is_ready(self) -> bool:
+        """Wait until the child has started; whether it has."""
+        try:
+            return self._receive(len(wire.READY), time.monotonic() + _START_SECONDS) == wire.READY
+        except (TimeoutError, EOFError):
+            return False
 
     def ask(self, request: bytes, seconds: float) -> bytes:
         """Send a request and return the reply's body.

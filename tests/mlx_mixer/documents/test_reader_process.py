@@ -1,5 +1,6 @@
 """What a document's parser does costs that document alone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,9 @@ import pytest
 
 from mlx_mixer.documents.reader_process import ProcessLimits, ReaderProcess
 from mlx_mixer.documents.readers import reader_for
+from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.unreadable import UnreadableError
+from mlx_mixer.documents.wire import WireError, unpack_reply
 from tests.mlx_mixer.documents.formats.written import pdf
 
 PDF = reader_for(b"a.pdf")
@@ -113,3 +116,48 @@ def test_a_file_that_is_too_large_is_not_sent() -> None:
         with pytest.raises(UnreadableError, match="larger than 0 MB"):
             process.read_file_content(b"x" * 10, PDF._replace(max_bytes=9))
         assert process.child_id is None
+
+
+def test_a_child_that_cannot_start_is_a_reason_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with ReaderProcess() as process, pytest.raises(UnreadableError, match="could not be started"):
+        process.read_file_content(pdf(["never read"]), PDF)
+
+
+FORM = {
+    "text": "ab",
+    "title": "",
+    "sections": [[0]],
+    "blocks": [],
+    "pages": [],
+    "page_kind": "",
+    "note": "",
+    "encoding": "",
+}
+OUT_OF_FORM = [
+    {"text": ""},
+    {"text": 1},
+    {"text": "a\x00\r\n"},
+    {"sections": [[1]]},
+    {"sections": []},
+    {"sections": [[0], [2]]},
+    {"sections": [[0, 7]]},
+    {"blocks": [[0, 9]]},
+    {"blocks": [[1, 0]]},
+    {"pages": [0, 7]},
+    {"pages": [True]},
+    {"page_kind": "chapter"},
+    {"note": None},
+]
+BROKEN = [b"", b"[]", b"{}", b'{"reason": 1}', b"\xff", b"[" * 100_000]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [*BROKEN, *(json.dumps(FORM | change).encode() for change in OUT_OF_FORM)],
+    ids=lambda reply: str(reply[:60]),
+)
+def test_a_reply_out_of_form_is_refused(reply: bytes) -> None:
+    assert unpack_reply(json.dumps(FORM).encode()) == (ReadDocument("ab"), "")
+    with pytest.raises(WireError):
+        unpack_reply(reply)
