@@ -149,9 +149,9 @@ def test_closing_the_window_ends_the_program(start: Start) -> None:
 
 HUNG = """
 import sys, time
-from tui import app, engine
+from tui import engine, start
 engine.MlxEngine._load = lambda self, path: time.sleep(100)
-sys.exit(app.run())
+sys.exit(start.run())
 """
 
 
@@ -181,14 +181,14 @@ def test_quitting_while_the_model_writes_keeps_what_it_wrote(start: Start, home:
 
 BROKEN = """
 import sys
-from tui import app
+from tui import start
 from tui.screens.write import WriteScreen
 def broken(self):
     diary = self.text
     raise ValueError(diary)
 WriteScreen.action_rewrite = broken
 WriteScreen.check_action = lambda *_: True
-sys.exit(app.run())
+sys.exit(start.run())
 """
 
 
@@ -212,12 +212,12 @@ def test_a_failure_shows_one_line_and_neither_screen_nor_log_hold_the_text(start
 
 NOISY = """
 import os, sys
-from tui import app
+from tui import app, start
 def noise():
     os.write(1, b"NOISE-ONE\\n")
     os.write(2, b"NOISE-TWO\\n")
-app.MixerApp._start_work = (lambda start: lambda self: (noise(), start(self)))(app.MixerApp._start_work)
-sys.exit(app.run())
+app.MixerApp._start_work = (lambda begin: lambda self: (noise(), begin(self)))(app.MixerApp._start_work)
+sys.exit(start.run())
 """
 
 
@@ -251,6 +251,8 @@ def test_no_size_of_a_terminal_is_a_problem(start: Start, size: tuple[int, int])
 
 
 def test_a_dumb_terminal_is_refused_with_exit_code_2(start: Start) -> None:
-    terminal = start(["sh", "-c", f"{sys.executable} -c 'import sys, tui.app; sys.exit(tui.app.run())'"], TERM="dumb")
+    terminal = start(
+        ["sh", "-c", f"{sys.executable} -c 'import sys, tui.start; sys.exit(tui.start.run())'"], TERM="dumb"
+    )
     assert terminal.wait_for_exit()[0] == 2
     assert "needs a terminal that can move its cursor" in terminal.output

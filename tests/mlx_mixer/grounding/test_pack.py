@@ -59,6 +59,11 @@ def test_a_question_without_any_hit_says_so(library: Library) -> None:
     assert pack(found, words, 100).doubt == "nothing in your documents matches"
 
 
+def test_a_small_library_does_not_doubt_a_passage_that_holds_most_of_the_words(library: Library) -> None:
+    assert gather(library, "how long should the dough rest").doubt == ""
+    assert gather(library, "how long do zeppelins rest over oceans").doubt == "nothing in your documents matches well"
+
+
 def test_copies_with_small_differences_are_sent_once() -> None:
     text = "The dough rests overnight in a cool place, is folded twice in the morning and baked in a hot oven."
     grounding = pack(
