@@ -42,6 +42,11 @@ def test_the_example_of_the_export_finds_the_passage(notes: Path) -> None:
     assert run_examples("export.md", None).split() == [str(notes / "bread.md"), "1", "Cooking", "›", "Bread"]
 
 
+def test_the_example_of_the_chat_shows_its_sources(notes: Path) -> None:
+    mixer("docs", "add", str(notes), "--words-only")
+    assert run_examples("chat.md", None).splitlines()[0].startswith(f"1 {notes / 'bread.md'} 1 ")
+
+
 def test_duckdb_reads_the_table(notes: Path) -> None:
     pytest.importorskip("duckdb")
     mixer("docs", "add", str(notes), "--words-only")
