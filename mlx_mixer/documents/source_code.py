@@ -7,7 +7,7 @@ hundredth of a parser's time, and where it is wrong a passage has a wrong headin
 
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 
 from mlx_mixer.documents.structure import ReadDocument, Section
@@ -80,19 +80,22 @@ _HOLDS_FUNCTIONS = re.compile(
 
 def languages() -> Iterator[tuple[str, list[str], Callable[[str], ReadDocument]]]:
     """Yield ``(name, suffixes, read)`` of every language."""
-    for name, (suffixes, definitions) in _LANGUAGES.items():
-        yield name, suffixes.split(), partial(read_source, _pattern(definitions))
+    for name, (suffixes, _) in _LANGUAGES.items():
+        yield name, suffixes.split(), partial(read_source, name)
 
 
-def _pattern(definitions: tuple[str, ...]) -> "re.Pattern[str]":
+@cache
+def _pattern(language: str) -> "re.Pattern[str]":
+    """Compiled when first needed: all of them together take longer than the rest of a start."""
+    definitions = _LANGUAGES[language][1]
     return re.compile(rf"^([ \t]{{0,40}})(?:{_CLOSING}|{_MODIFIERS}(?:{'|'.join(definitions)}))", re.MULTILINE)
 
 
-def read_source(pattern: "re.Pattern[str]", text: str) -> ReadDocument:
+def read_source(language: str, text: str) -> ReadDocument:
     """Split before every definition that is not inside a function, the comment above it included."""
     sections: dict[int, tuple[str, ...]] = {0: ()}
     path: list[tuple[int, str]] = []  # indentation and name of the definitions that are open
-    for match in pattern.finditer(text):
+    for match in _pattern(language).finditer(text):
         indentation = len(match[1])
         if match["close"]:
             if path and path[-1][0] >= indentation:
