@@ -5,6 +5,7 @@ words in 200,000 chunks). The first and last `_SAMPLE` rows of a list say how de
 """
 
 import math
+from collections.abc import Sequence
 
 from sqlite_utils import Database
 
@@ -24,19 +25,21 @@ class TermCounts:
         """About how many chunks there are (those that were deleted since count as well)."""
         return int(db.execute("SELECT coalesce(max(id), 0) FROM chunks").fetchone()[0])
 
-    def count(self, db: Database, term: str) -> float:
-        """About how many chunks hold a word, name or phrase."""
+    def counts(self, db: Database, terms: Sequence[str]) -> dict[str, float]:
+        """About how many chunks hold each of some words, names or phrases."""
         largest = self.chunks(db)
         if largest != self._largest_id:
             self._largest_id, self._counts = largest, {}
-        if term not in self._counts:
-            self._counts[term] = _estimate(db, match_term(term), largest)
-        return self._counts[term]
+        known = self._counts
+        for term in terms:
+            if term not in known:
+                known[term] = _estimate(db, match_term(term), largest)
+        return {term: known[term] for term in terms}
 
-    def idf(self, db: Database, term: str) -> float:
-        """How much a word says: the logarithm of how rare it is, above 0; the most for one that no chunk holds."""
+    def idfs(self, db: Database, terms: Sequence[str]) -> dict[str, float]:
+        """How much each word says: the logarithm of how rare it is, above 0; the most for one that no chunk holds."""
         total = max(self.chunks(db), 1)
-        return math.log(1.0 + total / (self.count(db, term) + 0.5))
+        return {term: math.log(1.0 + total / (count + 0.5)) for term, count in self.counts(db, terms).items()}
 
 
 def _estimate(db: Database, expression: str, largest: int) -> float:

@@ -69,9 +69,9 @@ def find_items(db: Database, fingerprint: str, most: int, *, seed: int = 1) -> l
     """
     rng = random.Random(seed)
     contents = [
-        row[0]
+        tuple(row)
         for row in db.execute(
-            "SELECT c.id FROM contents c JOIN vectors v ON v.content = c.id AND v.fingerprint = ?"
+            "SELECT c.id, c.reader FROM contents c JOIN vectors v ON v.content = c.id AND v.fingerprint = ?"
             " WHERE c.unreferenced_since IS NULL ORDER BY c.id",
             [fingerprint],
         )
@@ -79,10 +79,10 @@ def find_items(db: Database, fingerprint: str, most: int, *, seed: int = 1) -> l
     rng.shuffle(contents)
     found: dict[Kind, list[KnownItem]] = {"heading": [], "docstring": []}
     asked: set[str] = set()
-    for content in contents:
+    for content, reader in contents:
         if all(len(items) >= most for items in found.values()):
             break
-        items = list(document_items(content, read_chunks(db, content)))
+        items = list(document_items(content, read_chunks(db, content), is_code=_is_code(reader)))
         rng.shuffle(items)
         for item in items[:_ITEMS_PER_DOCUMENT]:
             if item.query.lower() not in asked:
@@ -103,11 +103,21 @@ def read_chunks(db: Database, content: int) -> list[StoredChunk]:
     return [StoredChunk(*row) for row in rows]
 
 
-def document_items(content: int, chunks: list[StoredChunk]) -> Iterator[KnownItem]:
-    """Yield the items of one document."""
-    docstrings = [item for chunk in chunks for item in _docstring_items(content, chunk)]
-    # Headings of source code are names of functions: nobody's question.
-    yield from docstrings or _heading_items(content, chunks)
+def document_items(content: int, chunks: list[StoredChunk], *, is_code: bool) -> Iterator[KnownItem]:
+    """Yield the items of one document.
+
+    Headings of source code are names of functions: nobody's question, and their answers name them again.
+    """
+    if is_code:
+        for chunk in chunks:
+            yield from _docstring_items(content, chunk)
+    else:
+        yield from _heading_items(content, chunks)
+
+
+def _is_code(reader: str) -> bool:
+    """Whether what made the headings was a reader of source code."""
+    return reader == "python" or reader.startswith("source-")
 
 
 def _docstring_items(content: int, chunk: StoredChunk) -> Iterator[KnownItem]:
@@ -124,8 +134,6 @@ def _heading_items(content: int, chunks: list[StoredChunk]) -> Iterator[KnownIte
     leaves = [path[-1].lower() for path in paths]
     for path in paths:
         title = " ".join(path[-1].split())
-        if " " not in title:  # the name of a function, which stands in its text as well
-            continue
         if leaves.count(path[-1].lower()) > 1 or not _is_question(title, _MIN_HEADING_WORDS):
             continue
         below = [chunk for chunk in chunks if tuple(chunk.heading.split(_SEPARATOR))[: len(path)] == path]

@@ -26,7 +26,7 @@ START_MARK, END_MARK = "\x02", "\x03"  # readers take these out of documents
 # of all words are long.
 LARGE_LIBRARY = 50_000
 _MAX_RANKED_TERMS = 6
-_RANKED_ROWS = 40_000
+_RANKED_ROWS = 12_000
 # The ranking of one query may take this long before a cheaper one is asked.
 _DEADLINE_SECONDS = 0.12
 _STEPS_BETWEEN_LOOKS = 20_000
@@ -107,11 +107,12 @@ def _attempts(db: Database, query: Query, counts: TermCounts) -> Iterator[str]:
     if query.phrases or counts.chunks(db) <= LARGE_LIBRARY:
         yield query.match_expression()
         return
-    by_count = sorted((*query.terms, *query.parts), key=lambda term: counts.count(db, term))
+    count = counts.counts(db, (*query.terms, *query.parts))
+    by_count = sorted(count, key=count.__getitem__)
     kept: list[str] = []
     rows = 0.0
     for term in by_count[:_MAX_RANKED_TERMS]:
-        rows += counts.count(db, term)
+        rows += count[term]
         if kept and rows > _RANKED_ROWS:
             break
         kept.append(term)
@@ -124,7 +125,8 @@ def _attempts(db: Database, query: Query, counts: TermCounts) -> Iterator[str]:
 
 
 def _rarest(db: Database, query: Query, counts: TermCounts) -> str:
-    return _with_exclusions(query, match_term(min(query.words, key=lambda term: counts.count(db, term))))
+    count = counts.counts(db, query.words)
+    return _with_exclusions(query, match_term(min(count, key=count.__getitem__)))
 
 
 def _with_exclusions(query: Query, expression: str) -> str:
@@ -223,7 +225,9 @@ def matches_in(db: Database, query: Query, chunk: int) -> ChunkMatches:
         return ChunkMatches((), ())
     heading, body, identifiers = (split_marks(column) for column in row)
     inside_names = {word.lower() for phrase in _marked_words(*identifiers) for word in phrase.split()}
-    parts = [(a, b) for a, b in identifier_parts(body[0]) if body[0][a:b].lower() in inside_names]
+    parts: list[tuple[int, int]] = []
+    if inside_names:
+        parts = [(a, b) for a, b in identifier_parts(body[0]) if body[0][a:b].lower() in inside_names]
     spans = joined(body[1], parts)
     words = [body[0][a:b] for a, b in spans] + _marked_words(*heading)
     # Pairs of CJK letters are how the index finds a word, not words.

@@ -245,6 +245,7 @@ class _Teller:
     near: Neighbourhood
     null: Null | None
     meaning: Meaning | None
+    _idf: dict[str, float] | None = None
 
     def hits(self, ranked: list[Candidate], limit: int) -> list[Hit]:
         """Describe the best candidates whose file is there, a few of each file at most."""
@@ -337,10 +338,10 @@ class _Teller:
 
     def _share_of_idf(self, candidate: Candidate, chunk: int) -> float:
         """How much of what the query's words say the chunk or its file's name holds."""
-        terms = lexical.covered_terms(self.query)
-        idf = {term: self.counts.idf(self.db, term) for term in terms}
-        held = sum(idf[term] for term in lexical.held_terms(self.db, chunk, terms))
-        total = sum(idf.values())
+        if self._idf is None:
+            self._idf = self.counts.idfs(self.db, lexical.covered_terms(self.query))
+        held = sum(self._idf[term] for term in lexical.held_terms(self.db, chunk, tuple(self._idf)))
+        total = sum(self._idf.values())
         return max(held / total if total else 0.0, candidate.name)
 
 

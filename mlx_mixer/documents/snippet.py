@@ -1,5 +1,7 @@
 """The part of a chunk that is shown for a hit, and where in it the words are, and what is near them in meaning."""
 
+import re
+from bisect import bisect_right
 from typing import NamedTuple
 
 from mlx_mixer.documents.lexical import Spans
@@ -8,6 +10,7 @@ SNIPPET_CHARACTERS = 240
 # Of the shown text, the part that comes before the first match.
 _LEAD = 60
 _ELLIPSIS = "…"
+_SPACE = re.compile(r"\s+")
 
 
 class Snippet(NamedTuple):
@@ -82,19 +85,18 @@ def _word_end(body: str, end: int, start: int) -> int:
 
 def _fold(body: str, start: int, end: int, spans: Spans) -> tuple[str, Spans]:
     """Fold runs of white space in ``body[start:end]`` into one space, and move the spans along."""
-    folded: list[str] = []
-    moved: list[int] = []  # for every character of the window, its place in the folded text
-    for character in body[start:end]:
-        if character.isspace():
-            if folded and folded[-1] != " ":
-                moved.append(len(folded))
-                folded.append(" ")
-            else:
-                moved.append(max(len(folded) - 1, 0))
-        else:
-            moved.append(len(folded))
-            folded.append(character)
-    moved.append(len(folded))
-    marks = [(moved[max(a, start) - start], moved[min(b, end) - start]) for a, b in spans if a < end and b > start]
-    text = "".join(folded).rstrip()
+    runs = [match.span() for match in _SPACE.finditer(body, start, end)]
+    ends = [run_end for _, run_end in runs]
+    lost = [0]  # by how much what follows so many runs has moved to the left
+    for run_start, run_end in runs:
+        kept = 0 if run_start == start else 1
+        lost.append(lost[-1] + run_end - run_start - kept)
+
+    def moved(position: int) -> int:
+        passed = bisect_right(ends, position)
+        inside = passed < len(runs) and runs[passed][0] < position
+        return (runs[passed][0] + (runs[passed][0] > start) if inside else position) - start - lost[passed]
+
+    text = _SPACE.sub(" ", body[start:end]).strip()
+    marks = [(moved(max(a, start)), moved(min(b, end))) for a, b in spans if a < end and b > start]
     return text, tuple((a, min(b, len(text))) for a, b in marks if a < min(b, len(text)))

@@ -118,8 +118,9 @@ class VectorIndex:
                 self._drop_deleted(db)
             self._state = state
             alive = np.flatnonzero(self._alive[: self._count])
-            self._sample = alive[:: max(1, len(alive) // _NULL_SAMPLE)][:_NULL_SAMPLE]
             self._mean = (self._total / (len(alive) + _MEAN_PRIOR)).astype(np.float32)
+            sample = widened(self._half[alive[:: max(1, len(alive) // _NULL_SAMPLE)][:_NULL_SAMPLE]]) - self._mean
+            self._sample = sample / np.maximum(np.linalg.norm(sample, axis=1, keepdims=True), np.float32(1e-3))
 
     def search(
         self, query: Floats, limit: int, *, hidden: Iterable[int] = (), only: Iterable[int] | None = None
@@ -157,7 +158,7 @@ class VectorIndex:
     def null(self, query: Floats) -> Null:
         """Return how near a query is to passages at large, from an even sample of them."""
         with self._lock:
-            cosines = self._centred_cosines(self._sample, self._direction(query))
+            cosines = self._sample @ self._direction(query)
         if len(cosines) < 2:
             return Null(0.0, 0.0)
         return Null(float(cosines.mean()), float(cosines.std()))
@@ -171,7 +172,7 @@ class VectorIndex:
         self._last_id = 0
         self._total = np.zeros(self.dims, dtype=np.float64)
         self._mean = np.zeros(self.dims, dtype=np.float32)
-        self._sample = np.zeros(0, dtype=np.intp)
+        self._sample = np.zeros((0, self.dims), dtype=np.float32)  # unit vectors, the mean taken away
         self._sketch: SignSketch | None = None
         self._sketched = 0  # rows when the sketch was begun, and its centre was right
 

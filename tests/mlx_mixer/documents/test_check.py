@@ -35,7 +35,7 @@ def test_a_heading_asks_for_its_section_and_is_taken_out_of_it() -> None:
         StoredChunk(1, "Garden › Pruning old apple trees", SECTION),
         StoredChunk(2, "Garden › Pruning old apple trees › Tools", REST),
     ]
-    (item,) = document_items(7, chunks)
+    (item,) = document_items(7, chunks, is_code=False)
     assert (item.query, item.kind, item.content) == ("Pruning old apple trees", "heading", 7)
     assert item.answers == {1, 2}
     assert item.cleaned[1][0] == "Garden"
@@ -45,7 +45,7 @@ def test_a_heading_asks_for_its_section_and_is_taken_out_of_it() -> None:
 
 
 def test_a_docstring_asks_for_its_function_and_is_taken_out_of_it() -> None:
-    (item,) = document_items(1, [StoredChunk(4, "Cache", FUNCTION)])
+    (item,) = document_items(1, [StoredChunk(4, "Cache", FUNCTION)], is_code=True)
     assert (item.query, item.kind) == ("Forget the newest tokens of a prompt.", "docstring")
     assert item.cleaned == {
         4: ("Cache", FUNCTION[: FUNCTION.index('    """')] + FUNCTION[FUNCTION.index("    self") :])
@@ -54,7 +54,7 @@ def test_a_docstring_asks_for_its_function_and_is_taken_out_of_it() -> None:
 
 @pytest.mark.parametrize("heading", ["Usage", "The and of", "1.2.3", ""])
 def test_a_heading_that_asks_nothing_is_no_item(heading: str) -> None:
-    assert list(document_items(1, [StoredChunk(0, heading, f"# {heading}\n\n" + REST * 2)])) == []
+    assert list(document_items(1, [StoredChunk(0, heading, f"# {heading}\n\n" + REST * 2)], is_code=False)) == []
 
 
 TOPICS = ["apple", "brick", "copper", "dough", "engine", "forest", "glacier", "harbour", "island", "jungle"]

@@ -24,28 +24,27 @@ def filled(library: Library, tmp_path: Path) -> Library:
 def test_counts_are_exact_below_the_sample_and_close_above_it(filled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     db = filled._connections.get()
     exact = {"common": 300, "half": 150, "tenth": 30, "only7": 1, "absent": 0}
-    assert {term: TermCounts().count(db, term) for term in exact} == exact
+    assert TermCounts().counts(db, tuple(exact)) == exact
     monkeypatch.setattr(frequency, "_SAMPLE", 20)
-    for term, count in exact.items():
-        assert TermCounts().count(db, term) == pytest.approx(count, rel=0.15)
+    assert TermCounts().counts(db, tuple(exact)) == pytest.approx(exact, rel=0.15)
 
 
 def test_counts_are_remembered_until_the_library_grows(filled: Library, tmp_path: Path) -> None:
     db = filled._connections.get()
     counts = TermCounts()
-    assert counts.count(db, "only7") == 1
+    assert counts.counts(db, ["only7"]) == {"only7": 1}
     statements: list[str] = []
     db.conn.set_trace_callback(statements.append)
-    counts.count(db, "only7")
+    counts.counts(db, ["only7"])
     db.conn.set_trace_callback(None)
     assert not any("MATCH" in statement for statement in statements)
     filled.add([write_tree(tmp_path / "more", {"new.txt": "only7\n"})])
-    assert counts.count(db, "only7") == 2
+    assert counts.counts(db, ["only7"]) == {"only7": 2}
 
 
 def test_a_rare_word_says_more_than_a_common_one(filled: Library) -> None:
     db = filled._connections.get()
-    idf = [TermCounts().idf(db, term) for term in ("common", "half", "tenth", "only7", "absent")]
+    idf = list(TermCounts().idfs(db, ["common", "half", "tenth", "only7", "absent"]).values())
     assert idf == sorted(idf)
     assert idf[0] > 0
 
