@@ -50,6 +50,7 @@ class TextStage:
         self._library_path = os.fsencode(db.execute("PRAGMA database_list").fetchone()[2])
         self._library_identity = self._identity()
         self._readers: dict[bytes, Reader] = {}
+        self._lost = reach.lost_mounts(db)
         self._looked_at = 0
         self._read = 0
 
@@ -170,10 +171,13 @@ class TextStage:
             self._tally.added += 1
 
     def _vanished_twin(self, content: int, batch: Batch) -> int | None:
-        """Find a file with the same content that is not where it was: the one a rename left behind."""
+        """Find a file with the same content that is not where it was, though its disk is: a rename left it behind."""
         taken = {file_id for file_id, _ in batch.moves}
-        for file_id, path in self._db.execute("SELECT id, path FROM files WHERE content = ?", [content]):
-            if file_id not in taken and not os.path.lexists(path):
+        rows = self._db.execute(
+            "SELECT f.id, f.path, r.path FROM files f JOIN roots r ON r.id = f.root WHERE content = ?", [content]
+        )
+        for file_id, path, root in rows:
+            if file_id not in taken and not os.path.lexists(path) and reach.is_there(root, path, self._lost):
                 return int(file_id)
         return None
 
@@ -223,12 +227,11 @@ class TextStage:
 
     def _hide_missing(self, unseen: dict[bytes, KnownFile], unreadable: list[bytes]) -> None:
         """Hide what was known and not seen, except below what could not be read, or is away with its disk."""
-        lost = reach.lost_mounts(self._db)
         gone = {
             file.id: path
             for path, file in unseen.items()
             if not any(is_inside(path, folder) for folder in unreadable)
-            and not (lost and reach.hidden_by_unmounting(path, lost))
+            and not (self._lost and reach.hidden_by_unmounting(path, self._lost))
         }
         if not gone:
             return

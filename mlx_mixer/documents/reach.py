@@ -39,6 +39,11 @@ def hidden_by_unmounting(path: bytes, lost: list[bytes]) -> bool:
     return any(is_inside(path, mount) and _is_empty(mount) for mount in lost)
 
 
+def is_there(root: bytes, path: bytes, lost: list[bytes]) -> bool:
+    """Whether the disk of a file is there, so that the file's absence means something."""
+    return (root == path or os.path.lexists(root)) and not hidden_by_unmounting(path, lost)
+
+
 def _mount_of(path: bytes) -> bytes:
     while not os.path.ismount(path):
         path = os.path.dirname(path)  # noqa: PTH120  (bytes)

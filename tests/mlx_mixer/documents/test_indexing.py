@@ -359,3 +359,51 @@ def test_a_new_version_of_a_reader_reads_again(
     monkeypatch.setattr(indexing, "reader_for", lambda _: newer)
     assert counts(library.add([docs])) == {"updated": 1}
     assert len(library.search("milk").hits) == 1
+
+
+def test_what_was_refused_is_read_again_on_request(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", {"a/noise.txt": b"\0\1\2\3" * 500, "b.txt": "x"})
+    library.add([docs])
+    text = "legible at last, though nothing tells".ljust(2000)
+    with (docs / "a/noise.txt").open("r+b") as file:  # the same file of the same size
+        file.write(text.encode())
+    os.utime(docs / "a/noise.txt", ns=(OLD_NS, OLD_NS))
+    assert counts(library.refresh()) == {"unchanged": 1, "skipped": 1}
+    assert counts(library.retry([docs / "b.txt"])) == {"unchanged": 1}
+    assert counts(library.retry([docs / "a"])) == {"added": 1}
+    assert len(library.search("legible").hits) == 1
+
+
+def test_a_new_version_of_a_reader_looks_again_at_what_was_refused(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = write_tree(tmp_path / "docs", {"noise.txt": b"\0\1\2\3" * 500})
+    library.add([docs])
+    newer = indexing.reader_for(b"x.txt")._replace(version=99)
+    monkeypatch.setattr(indexing, "reader_for", lambda _: newer)
+    with opened_files() as opened:
+        assert counts(library.refresh()) == {"skipped": 1}
+        assert counts(library.refresh()) == {"skipped": 1}
+    assert len(opened) == 1
+
+
+def test_only_what_a_walk_comes_to_is_refreshed(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", {**TREE, ".gitignore": "build/\n", "build/a.txt": "x", "new/b.txt": "y"})
+    library.add([docs / "notes.txt", docs])
+    (docs / "new/c.txt").write_text("fresh")
+    write_tree(tmp_path / "elsewhere", {"d.txt": "x"})
+    assert counts(library.refresh([docs / "build", docs / "new", tmp_path / "elsewhere"])) == {
+        "added": 1, "unchanged": 1
+    }  # fmt: skip
+    assert library.status().roots == (str(docs),)
+
+
+def test_files_are_forgotten_after_two_walks_that_did_not_find_them(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", TREE)
+    library.add([docs])
+    (docs / "notes.txt").unlink()
+    db = library._connections.get()
+    for expected in (3, 2):
+        library.refresh()
+        assert db.execute("SELECT count(*) FROM files").fetchone() == (expected,)
+    assert db.execute("SELECT count(*) FROM contents").fetchone() == (3,)
