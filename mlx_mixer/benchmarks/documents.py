@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from mlx_mixer.benchmarks.timing import Figure, summarise
+from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.library import Library
 
 TREE_FILES = 50_000
@@ -56,7 +57,7 @@ def _text_figures(folder: Path) -> dict[str, Figure]:
         path = folder / f"text{number}.sqlite3"
         raw.append(megabytes / _seconds(partial(_insert_raw, folder / f"raw{number}.sqlite3", texts)))
         with Library(path) as library:
-            ours.append(megabytes / _seconds(partial(library.add, [corpus])))
+            ours.append(megabytes / _seconds_of_text(library, corpus))
         ratios.append(path.stat().st_size / 1e6 / megabytes)
     raw_ratio = (folder / "raw0.sqlite3").stat().st_size / 1e6 / megabytes
     return {
@@ -159,6 +160,19 @@ def _insert_raw(path: Path, texts: list[str]) -> None:
         db.execute("BEGIN")
         db.executemany("INSERT INTO texts (body) VALUES (?)", ((text,) for text in texts))
         db.execute("COMMIT")
+
+
+def _seconds_of_text(library: Library, corpus: Path) -> float:
+    """Until the last file is searchable; the daily check and copy that may follow do not count."""
+    started = ended = time.perf_counter()
+
+    def note(progress: Progress) -> None:
+        nonlocal ended
+        if progress.stage == "text":
+            ended = time.perf_counter()
+
+    library.add([corpus], progress=note)
+    return ended - started
 
 
 def _seconds(run: Callable[[], object]) -> float:
