@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from mlx_mixer.documents.structure import ReadDocument
@@ -55,15 +56,18 @@ class _Stretch(NamedTuple):
     page: int | None
 
 
-class _Unit(NamedTuple):
-    """A line, or a piece of a long one; cuts fall before units. A higher `strength` is a better place to cut.
+class _Units(NamedTuple):
+    """The lines of a stretch, or the pieces of long ones, as columns; cuts fall before units.
 
-    `size` is in bytes.
+    Attributes:
+        starts: Offsets of the units, and of the end.
+        before: Bytes before each unit and before the end; white space around lines does not count.
+        strengths: How good a place to cut each is; higher is better.
     """
 
-    start: int
-    size: int
-    strength: float
+    starts: list[int]
+    before: list[int]
+    strengths: list[float]
 
 
 class _Span(NamedTuple):
@@ -123,58 +127,62 @@ def _cut(document: ReadDocument, start: int, end: int, sizes: ChunkSizes) -> Ite
     if size <= maximum:
         yield start, end, size
         return
-    units = list(_units(document, start, lines, int(target / 2)))
-    before = [0, *accumulate(unit.size for unit in units)]  # bytes before each unit
+    starts, before, strengths = _units(document, start, lines, int(target / 2))
     first = 0
     while before[-1] - before[first] > maximum:
         # At least half the target and at most the maximum lies before the cut.
-        candidates = range(
-            max(first + 1, bisect_left(before, before[first] + target / 2)),
-            bisect_right(before, before[first] + maximum),
-        )
-        best, best_value = first + 1, -1.0
-        for index in candidates:
-            distance = (target - before[index] + before[first]) / target
-            value = units[index].strength * (1 - 0.7 * distance * distance) - abs(distance) * 1e-3
+        lowest = max(first + 1, bisect_left(before, before[first] + target / 2, first))
+        highest = bisect_right(before, before[first] + maximum, first)
+        best, best_value, ideal = first + 1, -1.0, before[first] + target
+        for index in range(lowest, highest):
+            if strengths[index] <= best_value:  # its value is no higher
+                continue
+            distance = (ideal - before[index]) / target
+            value = strengths[index] * (1 - 0.7 * distance * distance) - abs(distance) * 1e-3
             if value > best_value:
                 best, best_value = index, value
-        yield units[first].start, units[best].start, before[best] - before[first]
+        yield starts[first], starts[best], before[best] - before[first]
         first = best
-    yield units[first].start, end, before[-1] - before[first]
+    yield starts[first], end, before[-1] - before[first]
 
 
-def _units(document: ReadDocument, start: int, lines: list[str], largest: int) -> Iterator[_Unit]:
+def _units(document: ReadDocument, start: int, lines: list[str], largest: int) -> _Units:
     """Take lines as they are, long ones in sentences, words, or characters at worst, of `largest` bytes."""
-    blocks = document.blocks
-    number = bisect_right(blocks, start, key=lambda block: block[1])
-    block_start, block_end = blocks[number] if number < len(blocks) else (_NOWHERE, _NOWHERE)
-    after_blank = True
+    lines, inner = _with_long_lines_cut(lines, largest)
+    words = list(map(str.strip, lines))
+    starts = list(accumulate(map(len, lines), initial=start))
+    lengths = map(len if document.text.isascii() else _byte_length, words)
+    before = list(accumulate(lengths, initial=0))
+    # Best after a blank line and without indentation, never before a blank line or inside a block.
+    strengths = [
+        (5.0 if above else 24.0) - min(len(line) - len(line.lstrip()), 16) / 4 if here else 0.1
+        for above, here, line in zip(["", *words], words, lines, strict=False)
+    ]
+    for index in inner:
+        strengths[index] = 2.0
+    for block_start, block_end in document.blocks[bisect_right(document.blocks, start, key=itemgetter(1)) :]:
+        if block_start >= starts[-1]:
+            break
+        for index in range(bisect_right(starts, block_start), bisect_left(starts, block_end, hi=len(strengths))):
+            strengths[index] = 0.0
+    return _Units(starts, before, strengths)
+
+
+def _with_long_lines_cut(lines: list[str], largest: int) -> tuple[list[str], list[int]]:
+    """Return lines and pieces of lines, and the indices of the pieces that do not start a line."""
+    # No character takes more than four bytes.
+    if max(map(len, lines)) <= largest / 4 or (max(map(len, lines)) <= largest and all(map(str.isascii, lines))):
+        return lines, []
+    units: list[str] = []
+    inner: list[int] = []
     for line in lines:
-        while block_end <= start:
-            number += 1
-            block_start, block_end = blocks[number] if number < len(blocks) else (_NOWHERE, _NOWHERE)
-        unindented = line.lstrip()
-        # Best after a blank line and without indentation, never before a blank line or inside a block.
-        if block_start < start:
-            strength, inner = 0.0, 0.0
-        elif not unindented:
-            strength, inner = 0.1, 2.0
-        else:
-            indentation = min(len(line) - len(unindented), 16)
-            strength, inner = (20.0 if after_blank else 1.0) + (16 - indentation) / 4, 2.0
-        after_blank = not unindented
-        size = _byte_length(unindented.rstrip())
-        if len(line) <= largest and size <= largest:
-            yield _Unit(start, size, strength)
-            start += len(line)
-            continue
-        for piece in _pieces(line, largest):
-            yield _Unit(start, _byte_length(piece.strip()), strength)
-            start += len(piece)
-            strength = inner
+        pieces = [line] if len(line) <= largest and _byte_length(line.strip()) <= largest else _pieces(line, largest)
+        first = len(units)
+        units.extend(pieces)
+        inner.extend(range(first + 1, len(units)))
+    return units, inner
 
 
-_NOWHERE = 1 << 62
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"')\]]*\s+|[。！？]")
 _SPACE = re.compile(r"\s+")
 
