@@ -47,6 +47,12 @@ def test_the_example_of_the_chat_shows_its_sources(notes: Path) -> None:
     assert run_examples("chat.md", None).splitlines()[0].startswith(f"1 {notes / 'bread.md'} 1 ")
 
 
+def test_the_example_of_the_library_adds_and_finds(notes: Path) -> None:
+    added, hit, count = run_examples("library.md", None).splitlines()
+    assert (added, count) == ("2 added []", "2 documents")
+    assert hit.startswith(f"{notes / 'bread.md'} ")
+
+
 def test_duckdb_reads_the_table(notes: Path) -> None:
     pytest.importorskip("duckdb")
     mixer("docs", "add", str(notes), "--words-only")
