@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlx_mixer.cli.conversation import Conversation, converse
+from mlx_mixer.cli.conversation import Conversation, converse, is_conversation_possible, may_send
 from mlx_mixer.cli.library import open_library
-from mlx_mixer.cli.output import narrate, print_json
+from mlx_mixer.cli.output import print_json
 from mlx_mixer.cli.sources import prompt_json
 from mlx_mixer.errors import UsageError
 from mlx_mixer.sampling import SamplingSettings
@@ -59,7 +59,7 @@ def chat(
     """
     chosen = SamplingSettings(**settings)
     asked = _question(question)
-    if asked is None and (as_json or not _is_conversation_possible()):
+    if asked is None and (as_json or not is_conversation_possible()):
         raise UsageError('nothing to answer; try: mlx-mixer chat --docs "how long should the dough rest"')
     # Before anything of Hugging Face's is imported: models come from this disk, and their makers are asked nothing.
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -79,9 +79,11 @@ def chat(
             converse(conversation, show_prompt=show_prompt)
             return
         prompt = conversation.prompt(asked)
-        if show_prompt and not _may_send(prompt, as_json=as_json):
+        if show_prompt and as_json:
+            print_json(prompt_json(prompt))
+        elif show_prompt and not may_send(prompt):
             return
-        if as_json:
+        elif as_json:
             _answer_in_json(conversation, prompt, asked)
         else:
             conversation.show_answer(asked, prompt)
@@ -92,26 +94,6 @@ def _question(words: tuple[str, ...]) -> str | None:
     piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip()
     parts = [part for part in (" ".join(words).strip(), piped) if part and part != "-"]
     return "\n\n".join(parts) or None
-
-
-def _is_conversation_possible() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def _may_send(prompt: "Prompt", *, as_json: bool) -> bool:
-    """Show the prompt; ask on a terminal, and end anywhere else."""
-    if as_json:
-        print_json(prompt_json(prompt))
-        return False
-    click.echo(_shown(prompt.text))
-    narrate(f"[{len(prompt.ids)} tokens; {prompt.answer_tokens} kept for the answer]")
-    return _is_conversation_possible() and click.confirm("Send this?", default=True, err=True)
-
-
-def _shown(text: str) -> str:
-    from mlx_mixer.safe_text import safe_text
-
-    return safe_text(text) if sys.stdout.isatty() else text
 
 
 def _answer_in_json(conversation: Conversation, prompt: "Prompt", question: str) -> None:

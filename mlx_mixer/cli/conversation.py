@@ -12,7 +12,7 @@ from mlx_mixer.cli.output import narrate, print_foreign
 from mlx_mixer.cli.sources import quote_lines, source_lines
 from mlx_mixer.errors import MixerError
 from mlx_mixer.paths import default_paths
-from mlx_mixer.safe_text import safe_line, safe_text
+from mlx_mixer.safe_text import safe_line
 from mlx_mixer.sampling import SamplingSettings
 
 if TYPE_CHECKING:
@@ -169,25 +169,30 @@ def converse(conversation: Conversation, *, show_prompt: bool = False) -> None:
     narrate("Ask away. /help shows what else there is; Ctrl+D leaves.")
     last: Prompt | None = None
     with _history():
-        while (line := _ask()) is not None:
-            if line.startswith("/"):
-                if line == "/quit":
-                    return
-                _obey(line, conversation, last)
-                continue
-            if not line.strip():
-                continue
+        while (line := _ask()) is not None and line != "/quit":
             try:
-                last = conversation.prompt(line.strip())
-                if show_prompt:
-                    click.echo(safe_text(last.text))
-                    if not click.confirm("Send this?", default=True, err=True):
-                        continue
-                conversation.show_answer(line.strip(), last)
+                if line.startswith("/"):
+                    _obey(line, conversation, last)
+                elif question := line.strip():
+                    last = conversation.prompt(question)
+                    if not show_prompt or may_send(last):
+                        conversation.show_answer(question, last)
             except MixerError as error:
                 narrate(f"✗ {error}")
             except (KeyboardInterrupt, click.Abort):
                 narrate("[stopped]")
+
+
+def may_send(prompt: "Prompt") -> bool:
+    """Show a prompt; ask on a terminal, and send nothing anywhere else."""
+    print_foreign(prompt.text)
+    narrate(f"[{len(prompt.ids)} tokens; {prompt.answer_tokens} kept for the answer]")
+    return is_conversation_possible() and click.confirm("Send this?", default=True, err=True)
+
+
+def is_conversation_possible() -> bool:
+    """Whether somebody can be asked something."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _obey(line: str, conversation: Conversation, last: "Prompt | None") -> None:
@@ -205,7 +210,7 @@ def _obey(line: str, conversation: Conversation, last: "Prompt | None") -> None:
             narrate("nothing was asked yet")
         case "/prompt":
             assert last is not None
-            click.echo(safe_text(last.text))
+            print_foreign(last.text)
         case "/sources":
             assert last is not None
             lines = source_lines(last.grounding, len(last.ids), last.context_length) if last.grounding else []
@@ -220,7 +225,8 @@ def _ask() -> str | None:
         try:
             return input("› ")
         except EOFError:
-            click.echo(err=True)
+            with suppress(KeyboardInterrupt):  # Ctrl+C and Ctrl+D together leave as well
+                click.echo(err=True)
             return None
         except KeyboardInterrupt:
             # As in a shell: the line is dropped, the program stays.
