@@ -72,10 +72,10 @@ async def test_an_answer_streams_and_its_quotations_are_marked_and_listed(
     await send(pilot, engine)
     engine.reply('It says "Water in the morning, and only', ' the soil" [1], and "never at night" [1].')
     await wait_for_text(pilot, "✓ answered")
-    await wait_for_text(pilot, "night✗")
+    await wait_for_text(pilot, 'night"✗')
     text = " ".join(screen_text(pilot.app).split())
     assert "› water in the morning" in text
-    assert 'only the soil✓" [1]' in text
+    assert 'only the soil"✓ [1]' in text
     sources = pilot.app.screen.query_one(SourceList)
     assert sources.option_count == 4
     await pilot.press("tab", "tab", "end")
@@ -96,6 +96,9 @@ async def test_a_passage_is_switched_off_with_space_and_on_again(pilot: Pilot[in
     await wait_for_text(pilot, "2 of 2 passages")
     sources = pilot.app.screen.query_one(SourceList)
     assert sources.highlighted == 1
+    await wait_for_text(pilot, "Esc, then Enter sends this")
+    await pilot.press("escape")
+    await wait_for_text(pilot, "● Enter sends this")
     await send_from_list(pilot, engine)
     await pilot.press("space")
     await pilot.pause()

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
@@ -124,7 +124,7 @@ class ChatScreen(Screen[None]):
         if self._state in ("sent", "answering"):
             self.post_message(messages.AnswerStopRequested())
             self._finish("cancelled", self._progress)
-        elif self._state in ("looking", "ready"):
+        elif self._state in ("looking", "ready") and self._is_question_focused:
             self._drop()
         else:
             self._notice("")
@@ -218,6 +218,14 @@ class ChatScreen(Screen[None]):
         self.query_one(QuestionInput).value = ""
         self.post_message(messages.AnswerRequested(self._serial))
 
+    @property
+    def _is_question_focused(self) -> bool:
+        return self.query_one(QuestionInput).has_focus
+
+    @on(events.DescendantFocus)
+    def _focus_moved(self) -> None:
+        self._redraw()
+
     def _is_answering(self, serial: int) -> bool:
         return serial == self._serial and self._state in ("sent", "answering")
 
@@ -260,7 +268,9 @@ class ChatScreen(Screen[None]):
         is_grounded = self._prepared is not None and self._prepared.grounding is not None
         self.query_one("#source-side").display = is_grounded
         self.query_one("#sources-title", Plain).show(sources_title(self._prepared, self._state))
-        self.query_one("#chat-state", Plain).show(chat_line(self._session, self._state, self._progress))
+        self.query_one("#chat-state", Plain).show(
+            chat_line(self._session, self._state, self._progress, is_asking=self._is_question_focused)
+        )
         self.query_one("#chat-prompt", Plain).show(prompt_line(self._prepared, uses_documents=self._uses_documents))
         self.query_one(QuestionInput).placeholder = "Ask your documents" if self._uses_documents else "Ask the model"
         self.query_one(TopBar).show_note(model_name(self._session.model_path))

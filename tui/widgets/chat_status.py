@@ -25,13 +25,22 @@ _SIGNS = {
 }
 
 
-def chat_line(session: Session, state: ChatState, progress: WritingProgress) -> Content:
-    """What is being done: a sign, a word, and the numbers that belong to it."""
+def chat_line(session: Session, state: ChatState, progress: WritingProgress, *, is_asking: bool = True) -> Content:
+    """What is being done: a sign, a word, and the numbers that belong to it.
+
+    Args:
+        session: What the application knows.
+        state: What becomes of the question.
+        progress: Of the answer.
+        is_asking: Whether the question has the focus; Enter means something else elsewhere.
+    """
     if session.model_state == "failed" and state in ("idle", "failed"):
         return plain("✗ no model", "$text-error")
     if session.model_state == "loading" and state == "idle":
         return plain("◌ loading the model", "$text-muted")
     sign, word = _SIGNS[state]
+    if state == "ready" and not is_asking:
+        word = "Esc, then Enter sends this"
     line = plain(f"{sign} {word}", "$accent" if state in ("ready", "answering") else "")
     if progress.tokens and state not in ("idle", "looking", "ready"):
         line += plain(f"  {progress.tokens} tokens", "$text-muted")
@@ -47,7 +56,7 @@ def prompt_line(prepared: PromptPrepared | None, *, uses_documents: bool) -> Con
     used = prepared.tokens + prepared.answer_tokens
     numbers = f" {prepared.tokens} + {prepared.answer_tokens} / {prepared.context_length}"
     bar = meter(used, prepared.context_length, cells=12)
-    return plain("prompt + answer ", "$text-muted") + bar + plain(numbers, "$text-muted")
+    return plain("window ", "$text-muted") + bar + plain(numbers, "$text-muted")
 
 
 def sources_title(prepared: PromptPrepared | None, state: ChatState) -> Content:

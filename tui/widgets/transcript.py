@@ -13,6 +13,7 @@ MAX_SHOWN = 20
 
 VERIFIED_STYLE = "$success underline"
 UNVERIFIED_STYLE = "$text-error italic"
+_CLOSING = tuple('"”’“»›`')
 
 
 class Transcript(VerticalScroll, can_focus=True):
@@ -68,10 +69,12 @@ def marked_answer(answer: str, quotes: Sequence[ChatQuote]) -> Content:
     done = 0
     for quote in quotes:
         pieces.append(plain(answer[done : quote.start]))
-        body = answer[quote.start : quote.end]
+        # The sign stands behind the mark that closes the quotation.
+        end = quote.end + (answer[quote.end : quote.end + 1] in _CLOSING)
+        body = answer[quote.start : end]
         words = body.rstrip("\n")
         pieces.append(plain(words, VERIFIED_STYLE if quote.verified else UNVERIFIED_STYLE))
         pieces.append(plain("✓", "$success bold") if quote.verified else plain("✗", "$text-error bold"))
         pieces.append(plain(body[len(words) :]))
-        done = quote.end
+        done = end
     return Content("").join([*pieces, plain(answer[done:])])
