@@ -19,7 +19,7 @@ _MARKS = (
 )
 _LINE_END = re.compile(r"\r\n?")
 # NUL ends a string in many of SQLite's functions; STX and ETX are what `marks` puts around matching words.
-_UNWANTED = re.compile("[\x00\x02\x03]")
+_UNWANTED = "\x00\x02\x03"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\f\r\x1b\b")) + b"\x7f"
 _SAMPLE = 1 << 16
@@ -55,7 +55,9 @@ def clean(text: str) -> str:
     r"""Make every line end ``\n``, and replace one for one what the index cannot live with."""
     if "\r" in text:
         text = _LINE_END.sub("\n", text)
-    text = _UNWANTED.sub("\ufffd", text)
+    for character in _UNWANTED:
+        if character in text:
+            text = text.replace(character, "\ufffd")
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 

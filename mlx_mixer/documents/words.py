@@ -12,8 +12,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _WORD = re.compile(r"[^\W_]+")
-# A word that changes between small letters and capitals, past a first capital; nothing else can fall into parts.
-_CAMEL_WORD = re.compile(r"\b(?:[a-z0-9]++[A-Z]|[A-Z][a-z0-9]++[A-Z]|[A-Z][A-Z0-9]++[a-z])\w*+")
+# What a byte of UTF-8 can be in an identifier: "a" small or a digit, "A" a capital, "x" part of some other character,
+# a space what no word holds. Only words with one of the changes below fall into parts.
+_BYTE_CLASSES = bytes(
+    ord("a" if chr(byte).islower() or chr(byte).isdigit() else "A" if chr(byte).isupper() else " ")
+    if byte < 0x80
+    else ord("x")
+    for byte in range(256)
+)
+_CHANGES = (b"aA", b"AAa")
 _CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 # Han, kana and hangul: letters that are written without a space after each word, or with endings joined to it.
@@ -67,7 +74,7 @@ def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
 
 def identifier_words(text: str) -> str:
     """Return, for the index, the distinct parts of the camelCase words in a text, then the pairs of its CJK runs."""
-    words = set(_CAMEL_WORD.findall(text.replace("_", " ")))
+    words = _words_with_changes(text)
     found = sorted({piece for word in words for piece in _small_pieces(word)}) if words else []
     if not text.isascii() and has_cjk(text):
         for word in _WORD.findall(text):
@@ -101,9 +108,23 @@ def _pieces_beside_cjk(run: str, word: str) -> list[str]:
     return [run.lower()] if run != word else []
 
 
+def _words_with_changes(text: str) -> set[bytes]:
+    """Find what looks like an identifier in parts; ten times as fast as a pattern is."""
+    data = text.encode("utf-8", "replace")
+    classes = data.translate(_BYTE_CLASSES)
+    words = set()
+    for change in _CHANGES:
+        place = classes.find(change)
+        while place >= 0:
+            end = classes.find(b" ", place)
+            words.add(data[classes.rfind(b" ", 0, place) + 1 : end if end >= 0 else None])
+            place = classes.find(change, end) if end >= 0 else -1
+    return words
+
+
 @lru_cache(maxsize=1 << 15)
-def _small_pieces(word: str) -> tuple[str, ...]:
-    return tuple(piece.lower() for piece in _camel_pieces(word))
+def _small_pieces(word: bytes) -> tuple[str, ...]:
+    return tuple(piece.lower() for part in _WORD.findall(word.decode()) for piece in _camel_pieces(part))
 
 
 def _camel_pieces(word: str) -> list[str]:
