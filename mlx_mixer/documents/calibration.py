@@ -29,13 +29,13 @@ class Calibration:
         weak_share: Without meaning: from which on it is weak.
     """
 
-    share: float = 6.0
-    distance: float = 0.8
-    offset: float = -3.0
+    share: float = 16.0
+    distance: float = 0.7
+    offset: float = -4.3
     strong: float = 1.0
-    weak: float = 0.0
-    strong_share: float = 0.8
-    weak_share: float = 0.5
+    weak: float = -0.5
+    strong_share: float = 0.45
+    weak_share: float = 0.3
 
     def judge(self, share: float, distance: float | None) -> Match:
         """Name how good a hit is.
