@@ -11,6 +11,7 @@ from mlx_mixer.documents.formats.limits import FullError
 from mlx_mixer.documents.unreadable import UnreadableError
 
 _MAX_BOOKMARKS = 5_000
+_MAX_WORDS = 40
 # PDFium writes one character where a hyphen ends a line. It is part of the word unless small letters follow:
 # "hyphen-\nation", but "Jean-\nPaul" and "2020-\n2024". ("well-\nknown" loses one it should keep.)
 _HYPHEN_AT_LINE_END = re.compile(r"[\ufffe\x02](?:\r?\n)?|-\r?\n")
@@ -34,13 +35,23 @@ def read(data: bytes, out: Builder) -> None:
     bookmarks = _bookmarks(pdf)
     for index in range(min(count, out.limits.pages)):
         out.page("page", str(index + 1))
-        for level, words in bookmarks.get(index, ()):
-            out.heading(level, words, is_shown=False)
-        out.paragraph(_page_text(pdf, index))
+        _put_page(_page_text(pdf, index), bookmarks.get(index, []), out)
     if out.is_empty:
         raise UnreadableError("no text in it (scanned?)")
     if count > out.limits.pages:
         raise FullError(f"only the first {out.limits.pages:,} of {count:,} pages")
+
+
+def _put_page(text: str, bookmarks: list[tuple[int, str]], out: Builder) -> None:
+    """Put a page under the outline's headings, each from where it stands; one that is nowhere to be seen at once."""
+    position = 0
+    for level, words in bookmarks:
+        line = re.compile(rf"^[^\n]{{0,12}}?{re.escape(words[:_MAX_WORDS])}", re.MULTILINE).search(text, position)
+        place = line.start() if line and words else position
+        out.paragraph(text[position:place])
+        out.heading(level, words, is_shown=False)
+        position = place
+    out.paragraph(text[position:])
 
 
 def _page_text(pdf: pypdfium2.PdfDocument, index: int) -> str:
@@ -49,7 +60,7 @@ def _page_text(pdf: pypdfium2.PdfDocument, index: int) -> str:
         words = page.get_textpage()
     except pypdfium2.PdfiumError:
         return ""  # one bad page does not cost the others
-    text = words.get_text_bounded()
+    text = words.get_text_bounded().replace("\r\n", "\n")
     words.close()
     page.close()
     return _mend_hyphens(text.replace(_INVISIBLE, ""))

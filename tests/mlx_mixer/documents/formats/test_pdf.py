@@ -1,5 +1,6 @@
 """PDFs written by fpdf2 come back page by page."""
 
+import fpdf
 import pytest
 
 from mlx_mixer.documents.formats.limits import Limits
@@ -32,6 +33,20 @@ def test_the_outline_gives_headings() -> None:
     document = read("a.pdf", pdf(["first", "second", "third"], chapters=["Otters", "Seals"]))
     assert headings(document) == [("Otters",), ("Seals",)]
     assert part_of(document, "third").heading == ("Seals",)
+
+
+def test_headings_start_where_they_stand_on_the_page() -> None:
+    writer = fpdf.FPDF()
+    writer.set_font("helvetica", size=12)
+    writer.add_page()
+    for number, title in enumerate(["Otters", "Seals", "Gulls"], 1):
+        writer.start_section(title)
+        writer.multi_cell(0, 8, f"{number}. {title}\nAbout {title.lower()}.\n")
+    document = read("a.pdf", bytes(writer.output()))
+    assert [document.text[section.start :].split("\n")[0] for section in document.sections] == [
+        "1. Otters", "2. Seals", "3. Gulls",
+    ]  # fmt: skip
+    assert headings(document) == [("Otters",), ("Seals",), ("Gulls",)]
 
 
 def test_words_broken_at_line_ends_are_whole_again() -> None:
