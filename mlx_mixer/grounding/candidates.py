@@ -92,7 +92,7 @@ def _focus(passage: Passage, hit: Hit) -> int:
 
 def _doubt(library: SearchableLibrary, question: str, hits: Sequence[Hit]) -> str:
     if not hits:
-        return "nothing in your documents matches"
+        return "nothing in your documents matches" if library.status().documents else "there are no documents yet"
     if any(hit.match != "none" for hit in hits) or _holds_most_words(library, question, hits):
         return ""
     return "nothing in your documents matches well"

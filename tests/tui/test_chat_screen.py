@@ -196,6 +196,17 @@ async def test_where_nothing_matches_it_says_so_and_enter_asks_all_the_same(
     await wait_until(pilot, lambda: "▲" not in screen_text(pilot.app))
 
 
+async def test_an_empty_library_says_how_to_fill_it(make_app: AppFactory, engine: ScriptedEngine) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await started(pilot, engine)
+        await pilot.press("f6")
+        await type_text(pilot, "zebra")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: engine.questions)
+        engine.prepare_prompt()
+        await wait_for_text(pilot, "▲ There are no documents yet. F4, then Ctrl+N adds a folder.")
+
+
 async def test_the_prompt_can_be_read_whole(pilot: Pilot[int], engine: ScriptedEngine) -> None:
     await ask(pilot, engine)
     await pilot.press("f9")

@@ -105,7 +105,9 @@ async def answered(pilot: Pilot[int], engine: ScriptedEngine) -> None:
 
 
 async def no_match(pilot: Pilot[int], engine: ScriptedEngine) -> None:
-    await started(pilot, engine)
+    app = await started(pilot, engine)
+    app._librarian.add(Path.home() / "notes")
+    await wait_until(pilot, lambda: app.session.library is not None and app.session.library.documents == 2)
     await pilot.press("f6")
     await type_text(pilot, "zebra")
     await pilot.press("enter")

@@ -208,7 +208,13 @@ class ChatScreen(Screen[None]):
             self._send()
         elif prepared.doubt:
             sentence = prepared.doubt[0].upper() + prepared.doubt[1:]
-            self._notice(f"▲ {sentence}. Enter asks the model all the same, Esc does not.")
+            self._notice(f"▲ {sentence}. {self._remedy()}")
+
+    def _remedy(self) -> str:
+        library, keys = self._session.library, self._session.keys
+        if library is not None and not library.documents:
+            return f"{keys.name('view.search')}, then {keys.name('docs.add')} adds a folder."
+        return "Enter asks the model all the same, Esc does not."
 
     def _send(self) -> None:
         self._state, self._progress = "sent", WritingProgress()

@@ -63,6 +63,8 @@ def sources_title(prepared: PromptPrepared | None, state: ChatState) -> Content:
     """How many passages are sent, and how many tokens they take of how many."""
     if prepared is None:
         return Content("")
+    if not prepared.sources:
+        return plain("No passages", "bold")
     sent = sum(not source.left_out for source in prepared.sources)
     word = "Will be sent" if state == "ready" else "Sent"
     noun = "passage" if len(prepared.sources) == 1 else "passages"
