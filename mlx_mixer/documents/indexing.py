@@ -21,6 +21,9 @@ from mlx_mixer.documents.unreadable import UnreadableError
 from mlx_mixer.documents.words import path_words
 from mlx_mixer.errors import LibraryError
 
+# Of a file that lies in thousands of places, a renamed copy may count as a new one; looking at all would take for ever.
+_MOST_TWINS = 16
+
 
 class TextStage:
     """Bring the library in step with one root after another.
@@ -174,7 +177,8 @@ class TextStage:
         """Find a file with the same content that is not where it was, though its disk is: a rename left it behind."""
         taken = {file_id for file_id, _ in batch.moves}
         rows = self._db.execute(
-            "SELECT f.id, f.path, r.path FROM files f JOIN roots r ON r.id = f.root WHERE content = ?", [content]
+            "SELECT f.id, f.path, r.path FROM files f JOIN roots r ON r.id = f.root WHERE content = ? LIMIT ?",
+            [content, _MOST_TWINS],
         )
         for file_id, path, root in rows:
             if file_id not in taken and not os.path.lexists(path) and reach.is_there(root, path, self._lost):

@@ -22,7 +22,7 @@ from mlx_mixer.errors import LibraryError
 from tests.mlx_mixer.documents.helpers import write_tree
 
 # `make faults` asks for a million.
-FILES = int(os.environ.get("MLX_MIXER_FAULT_FILES", "20000"))
+FILES = int(os.environ.get("MLX_MIXER_FAULT_FILES", "5000"))
 NOBODY = 65534
 
 TREE = {"a.md": "# Alpha\n\nfirst needle\n", "deep/b.md": "# Beta\n\nsecond needle\n", "c.txt": "third\n"}
