@@ -22,6 +22,8 @@ from mlx_mixer.documents.unreadable import UnreadableError
 _Request = tuple[str, bytes]
 # It ends by itself where it would fill the memory; a process may have let go of it only in part.
 EXIT_MEMORY = 77
+# One that grew larger than this over a file is not kept for the next.
+_MAX_KEPT_BYTES = 256 << 20
 _WATCH_SECONDS = 0.05
 _LOOK_SECONDS = 2.0
 
@@ -47,7 +49,8 @@ def main(arguments: list[str]) -> None:
         signal.setitimer(signal.ITIMER_REAL, float(seconds) + 5)
         reply = _reply(name, data)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _write(replies_to, reply)
+        is_last = _resident_bytes() > _MAX_KEPT_BYTES
+        _write(replies_to, wire.pack_reply(reply, is_last=is_last))
 
 
 def _reply(name: str, data: bytes) -> bytes:

@@ -102,7 +102,10 @@ class ReaderProcess:
             child = self._start_child()
             if child is None:
                 return "the process that reads such files could not be started"
-            return wire.unpack_reply(child.ask(request, self.limits.seconds))
+            body, is_last = child.ask(request, self.limits.seconds)
+            if is_last:
+                self._end_child()
+            return wire.unpack_reply(body)
         except TimeoutError:
             reason = f"took longer than {self.limits.seconds:g} s to read"
         except wire.WireError:
@@ -182,8 +185,8 @@ class _Child:
         except (TimeoutError, EOFError):
             return False
 
-    def ask(self, request: bytes, seconds: float) -> bytes:
-        """Send a request and return the reply's body.
+    def ask(self, request: bytes, seconds: float) -> tuple[bytes, bool]:
+        """Send a request; return the reply's body, and whether the child has grown too large for another.
 
         Raises:
             TimeoutError: If that takes longer than `seconds`.
@@ -192,10 +195,10 @@ class _Child:
         """
         deadline = time.monotonic() + seconds
         self._send(request, deadline)
-        (length,) = wire.REPLY_HEADER.unpack(self._receive(wire.REPLY_HEADER.size, deadline))
+        length, is_last = wire.REPLY_HEADER.unpack(self._receive(wire.REPLY_HEADER.size, deadline))
         if length > wire.MAX_REPLY_BYTES:
             raise wire.WireError(f"a reply of {length} bytes")
-        return self._receive(length, deadline)
+        return self._receive(length, deadline), bool(is_last)
 
     def end(self) -> None:
         self.process.kill()

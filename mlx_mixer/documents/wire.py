@@ -13,9 +13,10 @@ from mlx_mixer.documents.structure import PageKind, ReadDocument, Section
 
 # What the child says once, when it is ready.
 READY = b"R"
-# Bytes that follow; of the JSON and of the file in a request, of the JSON alone in a reply.
+# Bytes that follow: of the JSON and of the file in a request, of the JSON alone in a reply. A reply also says whether
+# it is the child's last.
 REQUEST_HEADER = struct.Struct("<II")
-REPLY_HEADER = struct.Struct("<I")
+REPLY_HEADER = struct.Struct("<I?")
 # Ten million characters, six bytes each when escaped.
 MAX_REPLY_BYTES = 80_000_000
 _PAGE_KINDS: tuple[PageKind, ...] = ("", "page", "slide", "sheet", "message", "cell")
@@ -39,7 +40,7 @@ def unpack_request(head: bytes) -> str:
 
 
 def pack_document(document: ReadDocument, encoding: str) -> bytes:
-    """The reply with what was read."""
+    """The body of the reply with what was read."""
     return _packed(
         {
             "text": document.text,
@@ -55,8 +56,13 @@ def pack_document(document: ReadDocument, encoding: str) -> bytes:
 
 
 def pack_reason(reason: str) -> bytes:
-    """The reply that there is nothing to read, and why."""
+    """The body of the reply that there is nothing to read, and why."""
     return _packed({"reason": reason})
+
+
+def pack_reply(body: bytes, *, is_last: bool) -> bytes:
+    """Put the header in front of a reply."""
+    return REPLY_HEADER.pack(len(body), is_last) + body
 
 
 def unpack_reply(body: bytes) -> tuple[ReadDocument, str] | str:
@@ -77,8 +83,7 @@ def unpack_reply(body: bytes) -> tuple[ReadDocument, str] | str:
 
 
 def _packed(reply: dict[str, Any]) -> bytes:
-    body = json.dumps(reply, separators=(",", ":")).encode()
-    return REPLY_HEADER.pack(len(body)) + body
+    return json.dumps(reply, separators=(",", ":")).encode()
 
 
 def _document(reply: dict[str, Any], text: str) -> ReadDocument:

