@@ -1,4 +1,4 @@
-"""reStructuredText and LaTeX into sections, line by line: the lines of the text are those of the file."""
+"""Other markup into sections: reStructuredText, Org, AsciiDoc, LaTeX. The lines of the text are those of the file."""
 
 import re
 
@@ -10,6 +10,13 @@ _MAX_LINE = 1000
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1{2,}[ \t]*$")
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _RST_ROLE = re.compile(r":[\w:.+-]{1,60}:`([^`\n]{1,200})`|`{1,2}([^`\n]{1,200})`{1,2}_{0,2}")
+
+# Headings that say their level by the length of a mark at the start of the line.
+_ORG_HEADING = re.compile(
+    r"^(\*{1,8})[ \t]+(?:(?:TODO|DONE)[ \t]+)?([^\n]{1,300}?)(?:[ \t]+:[\w@:]{1,100}:)?[ \t]*$", re.MULTILINE
+)
+_ORG_TITLE = re.compile(r"^#\+title:[ \t]*([^\n]{1,300})", re.MULTILINE | re.IGNORECASE)
+_ASCIIDOC_HEADING = re.compile(r"^(={1,6})[ \t]+([^\n]{1,300}?)[ \t]*$", re.MULTILINE)
 
 _LATEX_LEVELS = {"part": 1, "chapter": 2, "section": 3, "subsection": 4, "subsubsection": 5, "paragraph": 6}
 _LATEX_HEADING = re.compile(
@@ -66,6 +73,28 @@ def _is_adornment(line: str) -> bool:
 def _document(text: str, title: str, sections: dict[int, tuple[str, ...]]) -> ReadDocument:
     kept = (Section(start, heading) for start, heading in sorted(sections.items()) if start < len(text) or not start)
     return ReadDocument(text, title[:_MAX_HEADING].strip(), tuple(kept))
+
+
+def read_org(text: str) -> ReadDocument:
+    """Split an Org file at its headlines, without their keywords and tags."""
+    title = _ORG_TITLE.search(text)
+    return _by_marks(text, _ORG_HEADING, title[1].strip() if title else "")
+
+
+def read_asciidoc(text: str) -> ReadDocument:
+    """Split an AsciiDoc file at its titles."""
+    return _by_marks(text, _ASCIIDOC_HEADING, "")
+
+
+def _by_marks(text: str, pattern: "re.Pattern[str]", title: str) -> ReadDocument:
+    sections: dict[int, tuple[str, ...]] = {0: ()}
+    path: list[tuple[int, str]] = []
+    for match in pattern.finditer(text):
+        level, words = len(match[1]), match[2][:_MAX_HEADING].strip()
+        path = [*(entry for entry in path if entry[0] < level), (level, words)]
+        sections[match.start()] = tuple(heading for _, heading in path)
+        title = title or words
+    return _document(text, title, sections)
 
 
 def read_latex(text: str) -> ReadDocument:

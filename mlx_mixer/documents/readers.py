@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mlx_mixer.documents.encodings import clean, decode
 from mlx_mixer.documents.markdown import read_markdown
-from mlx_mixer.documents.markup import read_latex, read_rst
+from mlx_mixer.documents.markup import read_asciidoc, read_latex, read_org, read_rst
 from mlx_mixer.documents.python_source import read_python
 from mlx_mixer.documents.rules import content_reason
 from mlx_mixer.documents.source_code import languages
@@ -44,6 +44,8 @@ _BY_SUFFIX = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd"), _MARKDOWN),
     **dict.fromkeys((".py", ".pyi", ".pyw"), _PYTHON),
     **dict.fromkeys((".rst", ".rest"), Reader("rst", 1, read_rst)),
+    ".org": Reader("org", 1, read_org),
+    **dict.fromkeys((".adoc", ".asciidoc"), Reader("asciidoc", 1, read_asciidoc)),
     **dict.fromkeys((".tex", ".latex", ".ltx"), Reader("latex", 1, read_latex)),
     ".pdf": Reader("pdf", 1, max_bytes=_LARGE),
     **dict.fromkeys((".html", ".htm", ".xhtml"), Reader("html", 1)),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.markup import read_latex, read_rst
+from mlx_mixer.documents.markup import read_asciidoc, read_latex, read_org, read_rst
 from tests.mlx_mixer.documents.formats.reading import check, headings
 
 RST = """.. _top:
@@ -69,6 +69,21 @@ def test_a_title_at_the_very_start_is_the_first_section() -> None:
     assert headings(read_rst("Title\n=====\n\ntext\n")) == [("Title",)]
 
 
+def test_headlines_of_org_lose_their_keywords_and_tags() -> None:
+    text = "#+TITLE: Log\n* TODO Otters :sea:fur:\ntext\n** Counting\n* Seals\n *bold* is text\n"
+    document = read_org(text)
+    assert (document.text, document.title) == (text, "Log")
+    assert headings(document) == [(), ("Otters",), ("Otters", "Counting"), ("Seals",)]
+
+
+def test_titles_of_asciidoc_nest_by_their_marks() -> None:
+    document = read_asciidoc("= Harbour\n\n== Otters\n\ntext\n\n=== Counting\n\n====\nan example\n====\n\n== Seals\n")
+    assert document.title == "Harbour"
+    assert headings(document) == [
+        ("Harbour",), ("Harbour", "Otters"), ("Harbour", "Otters", "Counting"), ("Harbour", "Seals"),
+    ]  # fmt: skip
+
+
 def test_latex_is_read_as_it_would_be_printed() -> None:
     document = read_latex(LATEX)
     assert document.title == "The Harbour Book"
@@ -87,7 +102,7 @@ def test_lines_of_latex_keep_their_numbers() -> None:
 )
 @settings(max_examples=100)
 def test_any_mixture_of_lines_is_read(text: str) -> None:
-    for document in (read_rst(text), read_latex(text)):
+    for document in (read_rst(text), read_latex(text), read_org(text), read_asciidoc(text)):
         if document.text:
             check(document)
         assert document.text.count("\n") == text.count("\n")
@@ -99,5 +114,6 @@ HOSTILE = ["=" * 1_000_000, "\\" * 1_000_000, "\\section{" * 100_000, "{" * 1_00
 @pytest.mark.parametrize("text", HOSTILE, ids=["rule", "backslashes", "sections", "braces", "titles"])
 def test_hostile_markup_takes_time_in_proportion(text: str) -> None:
     """A square of a million characters would run into the time limit of the tests."""
-    assert read_rst(text).text == text
+    for read in (read_rst, read_org, read_asciidoc):
+        assert read(text).text == text
     assert read_latex(text).sections[0].start == 0
