@@ -162,7 +162,8 @@ def _raw_fts5(path: Path, asked: Sequence[str]) -> Iterator[float]:
     db = connect(path)
     statement = "SELECT rowid FROM chunks_fts WHERE chunks_fts MATCH ? ORDER BY rank LIMIT 100"
     yield from _milliseconds(
-        lambda text: db.execute(statement, [parse_query(text).match_expression()]).fetchall(), asked[: _QUERIES // 4]
+        lambda text: db.execute(statement, [parse_query(text).match_expression()]).fetchall(),
+        asked[: _WARM_UP + _QUERIES // 4],
     )
     db.close()
 

@@ -12,14 +12,20 @@ from mlx_mixer.cli.output import narrate, print_json
 if TYPE_CHECKING:
     from mlx_mixer.benchmarks.timing import Figure
 
+_SEARCH_HELP = "Measure searches in a library of so many passages instead, such as 100000; may be repeated."
+
 
 @click.command()
 @click.option("-m", "--model", "model_name", help="Model folder or name; the bundled model if omitted.")
 @click.option("--documents", is_flag=True, help="Measure the document library instead of the models.")
+@click.option("--search", "sizes", multiple=True, type=click.IntRange(1000), metavar="CHUNKS", help=_SEARCH_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench(model_name: str | None, documents: bool, as_json: bool) -> None:
+def bench(model_name: str | None, documents: bool, sizes: tuple[int, ...], as_json: bool) -> None:
     """Measure how fast this machine runs the models."""
-    measurements = _library_measurements() if documents else _model_measurements(model_name)
+    if sizes:
+        measurements = {f"searches among {size:,} passages": _searches(model_name, size) for size in sizes}
+    else:
+        measurements = _library_measurements() if documents else _model_measurements(model_name)
     figures: dict[str, Figure] = {}
     for number, (what, measure) in enumerate(measurements.items(), 1):
         narrate(f"[{number}/{len(measurements)}] measuring {what} ...")
@@ -66,6 +72,13 @@ def _library_measurements() -> "dict[str, Callable[[], dict[str, Figure]]]":
         "walks and the reading of files": document_figures,
         "searches in large libraries": lambda: search_figures(load_embedder()),
     }
+
+
+def _searches(model_name: str | None, size: int) -> "Callable[[], dict[str, Figure]]":
+    from mlx_mixer.benchmarks.search import search_figures
+    from mlx_mixer.embedding import load_embedder
+
+    return lambda: search_figures(load_embedder(model_name), [size])
 
 
 def _device() -> str:

@@ -50,7 +50,7 @@ def _snippet(hit: "Hit", *, styled: bool) -> str:
     for start, end, style in marks:
         pieces.append(safe_line(hit.snippet[position:start]))
         word = safe_line(hit.snippet[start:end])
-        pieces.append(click.style(word, bold=style == "bold", underline=style == "underline"))
+        pieces.append(click.style(word, bold=True) if style == "bold" else click.style(word, underline=True))
         position = end
     return "".join(pieces) + safe_line(hit.snippet[position:])
 

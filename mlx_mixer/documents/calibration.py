@@ -33,9 +33,9 @@ class Calibration:
     distance: float = 0.7
     offset: float = -4.3
     strong: float = 1.0
-    weak: float = -0.5
+    weak: float = 0.0
     strong_share: float = 0.45
-    weak_share: float = 0.3
+    weak_share: float = 0.35
 
     def judge(self, share: float, distance: float | None) -> Match:
         """Name how good a hit is.
