@@ -95,7 +95,7 @@ def _range_below(folder: bytes) -> tuple[bytes, bytes]:
 
 def find_content(db: Database, content_hash: bytes, reader: str, reader_version: int) -> int | None:
     """Return the id of a document that was stored before."""
-    row = db.execute(
+    row = db.conn.execute(
         "SELECT id FROM contents WHERE hash = ? AND reader = ? AND reader_version = ?",
         [content_hash, reader, reader_version],
     ).fetchone()
@@ -131,7 +131,7 @@ def save_content(db: Database, content: ContentData) -> int:
             for seq, c in enumerate(content.chunks)
         ],
     )
-    db.execute(
+    db.conn.execute(
         "INSERT INTO chunks_fts (rowid, heading, body, identifiers)"
         " SELECT id, heading, body, identifiers FROM chunks WHERE content = ?",
         [content_id],

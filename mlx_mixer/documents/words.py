@@ -147,7 +147,7 @@ class PathWords(NamedTuple):
 def path_words(path: bytes, root: bytes) -> PathWords:
     """Return the words of a file's folders below its root, of its own name, and its suffix."""
     folder, name = os.path.split(path)
-    below = os.path.relpath(folder, root) if folder.startswith(root) and folder != root else b""
+    below = folder[len(root) :].strip(b"/") if folder.startswith(root) else b""
     return PathWords(_searchable(below), _searchable(name), suffix_of(name))
 
 
