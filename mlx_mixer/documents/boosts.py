@@ -31,17 +31,25 @@ class BoostWeights:
     """How much each kind of place adds to a fused score, which lies between 0 and 1.
 
     Attributes:
-        definition: A chunk that defines a name the query asks for.
+        definition: A chunk that defines the name the query asks for, where it is a name or one word. For questions of
+            several words it was measured to hurt.
         heading: The share of the query's words that the chunk's headings hold.
-        same_file: Other chunks of the same file among the best, one for each doubling.
+        same_file: Other chunks of the same file among the best, one for each doubling. Measured to hurt, so not used.
         aside: Taken, as a part of the score, from tests, generated files and copies of other people's code, unless the
             query is about those.
     """
 
-    definition: float = 0.0
-    heading: float = 0.0
+    definition: float = 0.2
+    heading: float = 0.1
     same_file: float = 0.0
-    aside: float = 0.0
+    aside: float = 0.1
+
+    @property
+    def has_any(self) -> bool:
+        return self != NO_BOOSTS
+
+
+NO_BOOSTS = BoostWeights(definition=0.0, heading=0.0, same_file=0.0, aside=0.0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def boosted(
         (N,) new scores.
     """
     result = np.array(scores, dtype=np.float64)
-    if weights.definition:
+    if weights.definition and (query.is_exact or len(query.words) == 1):
         result += weights.definition * definitions(texts, query)
     if weights.heading:
         result += weights.heading * heading_shares(texts, query)

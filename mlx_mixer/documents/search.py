@@ -9,7 +9,7 @@ import numpy as np
 from sqlite_utils import Database
 
 from mlx_mixer.documents import lexical
-from mlx_mixer.documents.boosts import BoostWeights, ChunkText, boosted
+from mlx_mixer.documents.boosts import NO_BOOSTS, BoostWeights, ChunkText, boosted
 from mlx_mixer.documents.calibration import Calibration, Match, best_of, distance_from_chance
 from mlx_mixer.documents.candidates import CANDIDATES_PER_LEG, Candidates, Neighbourhood, gather
 from mlx_mixer.documents.frequency import TermCounts
@@ -197,9 +197,9 @@ def rank(
     weights: FusionWeights,
     candidates: int = CANDIDATES_PER_LEG,
 ) -> list[Candidate]:
-    """Gather the candidates of every leg and order them by their fused score."""
+    """Gather the candidates of every leg and order them by their fused score, without boosts."""
     found = gather(db, query, Neighbourhood(db, query, meaning), counts=TermCounts(), limit=candidates)
-    return ordered(db, query, found, Settings(weights=weights))
+    return ordered(db, query, found, Settings(weights=weights, boosts=NO_BOOSTS))
 
 
 def ordered(db: Database, query: Query, found: Candidates, settings: Settings) -> list[Candidate]:
@@ -209,7 +209,7 @@ def ordered(db: Database, query: Query, found: Candidates, settings: Settings) -
     scores = fuse(found.bm25, found.cosines, found.names, meaning=weight, name=weights.name)
     order = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] > 0]
     head = order[:BOOSTED]
-    if head and settings.boosts != BoostWeights():
+    if head and settings.boosts.has_any:
         places = [found.places[i] for i in head]
         scores[head] = boosted(scores[head], places, chunk_texts(db, places), query, settings.boosts)
         order = sorted(head, key=lambda i: -scores[i]) + order[BOOSTED:]
