@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_mixer.documents.library import Library
 from tests.tiny import tiny_model_folder
 from tests.tui.pseudo_terminal import PseudoTerminal
 
@@ -18,7 +19,7 @@ COMMAND = [sys.executable, "-m", "mlx_mixer"]
 CTRL_N, CTRL_Q = "\x0e", "\x11"
 # Its vocabulary lacks the token that ends a text, so that it writes until it is stopped.
 NEVER_ENDS = {"vocab_size": 256, "eos_token_id": None}
-F3, F4 = "\x1bOR", "\x1bOS"
+F3, F4, F6 = "\x1bOR", "\x1bOS", "\x1b[17~"
 PREFIX = "The package manager"
 # The promise is a second; this is for machines that run a great deal else. What must not be waited for takes longer.
 PATIENCE_SECONDS = 8.0
@@ -256,3 +257,25 @@ def test_a_dumb_terminal_is_refused_with_exit_code_2(start: Start) -> None:
     )
     assert terminal.wait_for_exit()[0] == 2
     assert "needs a terminal that can move its cursor" in terminal.output
+
+
+def test_a_question_is_answered_from_a_folder_in_a_real_terminal(start: Start, home: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "trim.md").write_text("# Notes\n\n## Sliding\n\nThe cache is trimmed when the window is full.\n")
+    with Library(home / "data" / "library.sqlite3") as library:
+        library.add([notes])
+    remember(home, settings={"seed": 1, "max_tokens": 20})
+    terminal = start()
+    terminal.wait_for("Write a beginning")
+    terminal.type(F6)
+    terminal.wait_for("Ask something")
+    terminal.type("when is the cache trimmed\r")
+    terminal.wait_for("Will be sent: 1 of 1 passage", seconds=90)
+    terminal.wait_for("[1] trim.md:1")
+    terminal.type("\r")
+    terminal.wait_for(lambda screen: "✓ answered" in screen or "✓ stopped at the limit" in screen, seconds=90)
+    assert "› when is the cache trimmed" in terminal.screen.text
+    terminal.type(CTRL_Q)
+    code, _ = terminal.wait_for_exit()
+    assert (code, terminal.stray_controls, terminal.is_restored) == (0, [], True)
