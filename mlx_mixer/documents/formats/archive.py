@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from mlx_mixer.documents.formats.builder import Builder
+from mlx_mixer.documents.formats.damaged import DamagedError
 from mlx_mixer.documents.formats.limits import FullError
 from mlx_mixer.documents.unreadable import UnreadableError
 
@@ -50,7 +51,7 @@ class Archive:
         """Return a whole member.
 
         Raises:
-            KeyError: If there is none of this name.
+            DamagedError: If there is none of this name, or it cannot be unpacked.
             FullError: If it is larger than allowed.
             UnreadableError: If it unpacks to suspiciously much, or has a password.
         """
@@ -58,6 +59,8 @@ class Archive:
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """Yield a member in pieces; raises what `read` does, after the pieces that are allowed."""
+        if name not in self.names:
+            raise DamagedError(f"it has no part {name}")
         info = self._zip.getinfo(name)
         if info.flag_bits & _ENCRYPTED:
             raise UnreadableError("password-protected")
@@ -73,9 +76,5 @@ class Archive:
                         raise FullError(f"the rest unpacks to more than {limits.part_bytes // 1_000_000} MB")
                     self._out.check_time()
                     yield piece
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-            raise DamagedError(f"a part of it cannot be unpacked ({error})") from error
-
-
-class DamagedError(Exception):
-    """A member that cannot be unpacked."""
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+            raise DamagedError("a part of it cannot be unpacked") from error

@@ -3,9 +3,11 @@
 import os
 from importlib import import_module
 from types import MappingProxyType
+from xml.parsers.expat import ExpatError
 
 from mlx_mixer.documents.encodings import clean
 from mlx_mixer.documents.formats.builder import Builder
+from mlx_mixer.documents.formats.damaged import DamagedError
 from mlx_mixer.documents.formats.limits import FullError, Limits
 from mlx_mixer.documents.readers import Reader, read_document, reader_for
 from mlx_mixer.documents.rules import content_reason, file_reason
@@ -84,5 +86,6 @@ def _read_attachment(name: str, data: bytes, out: Builder) -> None:
 
 
 def _explain(error: Exception) -> str:
-    words = safe_line(str(error)).strip() or type(error).__name__
-    return words[:_MAX_REASON]
+    # Other messages were written for the programmers of the parser.
+    is_for_people = isinstance(error, DamagedError | ExpatError)
+    return safe_line(str(error)).strip()[:_MAX_REASON] if is_for_people else "what is in it makes no sense"

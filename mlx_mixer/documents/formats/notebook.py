@@ -6,6 +6,7 @@ from typing import Any
 
 from mlx_mixer.documents.encodings import clean, decode
 from mlx_mixer.documents.formats.builder import Builder
+from mlx_mixer.documents.formats.damaged import DamagedError
 from mlx_mixer.documents.markdown import read_markdown
 from mlx_mixer.documents.structure import ReadDocument
 
@@ -16,7 +17,10 @@ _FENCE = re.compile(r"`{3,}")
 def read(data: bytes, out: Builder) -> None:
     """Put a notebook (nbformat 3 or 4) into `out`."""
     text, out.encoding = decode(data)
-    notebook = json.loads(text)
+    try:
+        notebook = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError("it is not valid JSON") from error
     language = _string(notebook.get("metadata", {}).get("language_info", {}).get("name", ""))
     cells = notebook.get("cells")
     if cells is None:

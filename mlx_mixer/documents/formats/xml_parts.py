@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from xml.parsers import expat  # entity declarations are refused below
 
+from mlx_mixer.documents.formats.damaged import DamagedError
+
 Attributes = dict[str, str]
 
 
@@ -20,15 +22,11 @@ class Handler:
         """Text, in pieces of any length."""
 
 
-class EntityError(Exception):
-    """XML that declares entities, which no office program writes and every XML bomb needs."""
-
-
 def parse_xml(pieces: Iterable[bytes], handler: Handler) -> None:
     """Feed a document to `handler` as it comes in.
 
     Raises:
-        EntityError: If it declares entities.
+        DamagedError: If it declares entities, which no office program does and every XML bomb needs to.
         xml.parsers.expat.ExpatError: If it is not well-formed; what came before has been handled.
     """
     for _ in feed_xml(pieces, handler):
@@ -66,4 +64,4 @@ def _local_name(name: str) -> str:
 
 
 def _refuse(*_: object) -> None:
-    raise EntityError("it declares XML entities")
+    raise DamagedError("it declares XML entities")

@@ -52,6 +52,21 @@ def test_an_old_notebook_is_read_too() -> None:
     assert "a = 1" in read("a.ipynb", json.dumps(old).encode()).text
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"cells": [', "damaged notebook: it is not valid JSON"),
+        (b"[" * 100_000, "damaged notebook: it is not valid JSON"),
+        (b"[1, 2]", "damaged notebook: what is in it makes no sense"),
+        (b'{"cells": 3}', "damaged notebook: what is in it makes no sense"),
+        (b"{}", "no text in it"),
+    ],
+)
+def test_what_is_no_notebook_has_a_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableError, match=reason):
+        read("a.ipynb", data)
+
+
 def test_every_row_of_a_table_stands_under_its_header() -> None:
     table = "Name;Boat\n" + "".join(f"Ada {number};Skua\n" for number in range(500))
     document = read("a.csv", table.encode())

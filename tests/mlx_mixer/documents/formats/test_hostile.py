@@ -1,10 +1,12 @@
 """Hostile, damaged and odd documents cost only themselves, each with a reason a person can read.
 
-These run in the real child process, with less time and memory than in earnest, so that they are quick.
+These run in the real child process, with less memory and sometimes less time than in earnest.
 """
 
+import io
 import json
 import random
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,12 +21,17 @@ from mlx_mixer.documents.unreadable import UnreadableError
 from tests.mlx_mixer.documents.formats import hostile, written
 from tests.mlx_mixer.documents.formats.reading import check, read
 
-SECONDS = 4.0
-
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[ReaderProcess]:
-    with ReaderProcess(ProcessLimits(seconds=SECONDS, memory_bytes=400 << 20)) as process:
+    with ReaderProcess(ProcessLimits(seconds=60, memory_bytes=400 << 20)) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[ReaderProcess]:
+    """For files that take for ever."""
+    with ReaderProcess(ProcessLimits(seconds=2, memory_bytes=400 << 20)) as process:
         yield process
 
 
@@ -43,10 +50,10 @@ def outcome(readers: ReaderProcess, name: str, data: bytes) -> ReadDocument | st
     [hostile.pdf_flate_bomb, hostile.pdf_form_bomb, hostile.pdf_with_page_loop],
     ids=["flate bomb", "recursive forms", "page loop"],
 )
-def test_a_hostile_pdf_costs_only_itself(readers: ReaderProcess, build: Callable[[], bytes]) -> None:
+def test_a_hostile_pdf_costs_only_itself(hurried: ReaderProcess, build: Callable[[], bytes]) -> None:
     data = build()
     assert len(data) < 100_000
-    assert isinstance(outcome(readers, "a.pdf", data), str)
+    assert isinstance(outcome(hurried, "a.pdf", data), str)
 
 
 def test_a_pdf_of_a_hundred_thousand_pages_is_read_in_part() -> None:
@@ -93,8 +100,8 @@ def test_deep_nesting_is_only_deep(readers: ReaderProcess) -> None:
     assert isinstance(outcome(readers, "a.rtf", b"{\\rtf1 " + b"{" * 100_000 + b"words"), ReadDocument)
 
 
-def test_nesting_that_takes_the_parser_for_ever_is_stopped(readers: ReaderProcess) -> None:
-    assert outcome(readers, "a.html", b"<div>" * 2_000_000 + b"x") == "took longer than 4 s to read"
+def test_nesting_that_takes_the_parser_for_ever_is_stopped(hurried: ReaderProcess) -> None:
+    assert outcome(hurried, "a.html", b"<div>" * 2_000_000 + b"x") == "took longer than 2 s to read"
 
 
 def test_one_line_of_ten_megabytes_is_read_in_part(readers: ReaderProcess) -> None:
@@ -183,14 +190,35 @@ def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
 def test_damage_of_any_kind_ends_in_a_document_or_a_reason(readers: ReaderProcess, name: str) -> None:
     reader, good = reader_for(name.encode()), SEEDS[name]()
     assert isinstance(outcome(readers, name, good), ReadDocument)
-    for data in [b"", b"\x00", b"garbage", bytes(1000), *mutations(good, 100, seed=7)]:
+    for data in [b"", b"\x00", b"garbage", bytes(1000), *mutations(good, 100, seed=7), *damaged_inside(name, good)]:
         document, reason = document_or_reason(readers, data, reader)
         if document is None:
             assert reason.isprintable()
             assert 0 < len(reason) < 300
+            assert "object" not in reason  # no message of Python's own
         else:
             check(document)
             assert chunk_document(document)
+
+
+MAIN_PARTS = {
+    "a.docx": "word/document.xml",
+    "a.odt": "content.xml",
+    "a.ods": "content.xml",
+    "a.xlsx": "xl/worksheets/sheet1.xml",
+    "a.pptx": "ppt/slides/s.xml",
+    "a.epub": "OEBPS/text/a.xhtml",
+}
+
+
+def damaged_inside(name: str, data: bytes) -> Iterator[bytes]:
+    """A healthy archive whose main part is damaged: that is how damage reaches the parsers of XML."""
+    if name not in MAIN_PARTS:
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    for mutated in mutations(members[MAIN_PARTS[name]], 60, seed=8):
+        yield written.zipped({**members, MAIN_PARTS[name]: mutated})
 
 
 def document_or_reason(readers: ReaderProcess, data: bytes, reader: Reader) -> tuple[ReadDocument | None, str]:
