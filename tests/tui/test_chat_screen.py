@@ -266,6 +266,12 @@ async def test_the_end_of_an_answer_is_in_sight_on_a_small_screen(pilot: Pilot[i
     assert len([strip for strip in strips(pilot.app) if "word" in strip.text]) >= 5
 
 
-async def test_another_model_shows_in_the_bar(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+async def test_another_model_shows_in_the_bar_and_gets_a_prompt_of_its_own(
+    pilot: Pilot[int], engine: ScriptedEngine
+) -> None:
+    await ask(pilot, engine)
     engine._emit(ModelReady(Path("/models/essays"), 99))
     await wait_for_text(pilot, "essays")
+    await wait_until(pilot, lambda: len(engine.questions) == 2)
+    assert engine.questions[1].question == engine.questions[0].question
+    assert engine.answers == []

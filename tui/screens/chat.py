@@ -20,7 +20,7 @@ from tui.chat_events import (
     PromptRefused,
     QuotesChecked,
 )
-from tui.events import EngineEvent, LibraryEvent, LibraryFailed
+from tui.events import EngineEvent, LibraryEvent, LibraryFailed, ModelReady
 from tui.keymap import bind
 from tui.models_on_disk import model_name
 from tui.progress import WritingProgress
@@ -114,6 +114,8 @@ class ChatScreen(Screen[None]):
                 transcript = self.query_one(Transcript)
                 transcript.mark(quotes)
                 self.query_one(SourceList).show_quotes(transcript.answer, quotes)
+            case ModelReady() if self._state == "ready":
+                self._ask(self._question)  # what was prepared is in another model's tokens
             case PassagesFound():
                 return
             case _:
