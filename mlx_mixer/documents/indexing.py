@@ -84,7 +84,7 @@ class TextStage:
                 self._look_at(item, before, batch)
             else:
                 self._leave_out(item, before, batch, unreadable)
-            if batch.is_full():
+            if batch.files and batch.is_full():
                 self._commit(batch)
             if self._looked_at % 1000 == 0:
                 self._progress(Progress("scan", self._looked_at, path=os.fsdecode(item.path)))
@@ -118,12 +118,12 @@ class TextStage:
             self._take_in(found, file, reader, known, batch)
 
     def _reader(self, path: bytes) -> Reader:
-        name, _, suffix = path.rpartition(b".")
-        if not name or b"/" in suffix:
-            suffix = b""
+        suffix = path.rpartition(b".")[2]
         reader = self._readers.get(suffix)
         if reader is None:
-            reader = self._readers[suffix] = reader_for(path)
+            reader = reader_for(path)
+            if b"/" not in suffix:  # a file without a suffix
+                self._readers[suffix] = reader
         return reader
 
     def _note_unchanged(self, path: bytes, known: KnownFile, batch: Batch) -> None:
