@@ -42,7 +42,7 @@ def make_snippet(body: str, spans: Spans, near: Spans = (), *, width: int = SNIP
     if end < len(body.rstrip()):
         end = _word_end(body, end, start)
     text, marks = _fold(body, start, end, spans)
-    _, meaning_marks = _fold(body, start, end, near)
+    meaning_marks = _fold(body, start, end, near)[1] if near else ()
     lead = _ELLIPSIS if start > content_start else ""
     tail = _ELLIPSIS if end < len(body.rstrip()) else ""
     return Snippet(
