@@ -167,20 +167,38 @@ class Conversation:
 def converse(conversation: Conversation, *, show_prompt: bool = False) -> None:
     """Talk until the user leaves."""
     narrate("Ask away. /help shows what else there is; Ctrl+D leaves.")
-    last: Prompt | None = None
+    talk = _Talk(conversation, show_prompt=show_prompt)
     with _history():
-        while (line := _ask()) is not None and line != "/quit":
+        is_over = False
+        while not is_over:
             try:
-                if line.startswith("/"):
-                    _obey(line, conversation, last)
-                elif question := line.strip():
-                    last = conversation.prompt(question)
-                    if not show_prompt or may_send(last):
-                        conversation.show_answer(question, last)
+                is_over = talk.step()
             except MixerError as error:
                 narrate(f"✗ {error}")
             except (KeyboardInterrupt, click.Abort):
                 narrate("[stopped]")
+
+
+class _Talk:
+    """One line after the other, and the prompt that was sent last."""
+
+    def __init__(self, conversation: Conversation, *, show_prompt: bool) -> None:
+        self._conversation = conversation
+        self._show_prompt = show_prompt
+        self._last: Prompt | None = None
+
+    def step(self) -> bool:
+        """Read a line and do what it says; return whether the user leaves."""
+        line = _ask()
+        if line is None or line == "/quit":
+            return True
+        if line.startswith("/"):
+            _obey(line, self._conversation, self._last)
+        elif question := line.strip():
+            self._last = self._conversation.prompt(question)
+            if not self._show_prompt or may_send(self._last):
+                self._conversation.show_answer(question, self._last)
+        return False
 
 
 def may_send(prompt: "Prompt") -> bool:
@@ -220,17 +238,15 @@ def _obey(line: str, conversation: Conversation, last: "Prompt | None") -> None:
 
 
 def _ask() -> str | None:
-    """One line from the user; None when they leave."""
-    while True:
-        try:
-            return input("› ")
-        except EOFError:
-            with suppress(KeyboardInterrupt):  # Ctrl+C and Ctrl+D together leave as well
-                click.echo(err=True)
-            return None
-        except KeyboardInterrupt:
-            # As in a shell: the line is dropped, the program stays.
-            click.echo(err=True)
+    """One line from the user, "" after Ctrl+C, which drops a line as in a shell; None when they leave."""
+    try:
+        return input("› ")
+    except EOFError:
+        click.echo(err=True)
+        return None
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        return ""
 
 
 @contextmanager
