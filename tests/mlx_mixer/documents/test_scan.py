@@ -8,7 +8,7 @@ import pytest
 
 from mlx_mixer.documents.filebytes import UNSETTLED, content_hash, read_file
 from mlx_mixer.documents.rules import content_reason, file_reason, folder_reason
-from mlx_mixer.documents.scan import MAX_FILE_BYTES, Found, LeftOut, scan
+from mlx_mixer.documents.scan import MAX_FILE_BYTES, Found, LeftOut, is_evicted, scan
 from mlx_mixer.documents.unreadable import UnreadableError
 from tests.mlx_mixer.documents.helpers import OLD_NS, needs_any_name, write_tree
 
@@ -106,12 +106,12 @@ def test_a_missing_root_is_reported(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")
-def test_an_unreadable_folder_is_reported_and_the_walk_goes_on(tmp_path: Path) -> None:
-    write_tree(tmp_path, {"locked/a.txt": "x", "open/b.txt": "x"})
-    (tmp_path / "locked").chmod(0)
-    assert found(tmp_path) == ["open/b.txt"]
-    (tmp_path / "locked").chmod(0o700)
+def test_a_file_whose_content_is_elsewhere_is_told_by_having_no_blocks(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"here.txt": "x" * 5000})
+    with (tmp_path / "evicted.txt").open("wb") as file:
+        file.truncate(5000)  # a size without blocks, as macOS shows it
+    assert is_evicted(os.lstat(tmp_path / "evicted.txt"))
+    assert not is_evicted(os.lstat(tmp_path / "here.txt"))
 
 
 def test_reading_refuses_what_is_no_regular_file(tmp_path: Path) -> None:
