@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test fuzz lint format bench clean
+.PHONY: run test fuzz faults lint format bench clean
 
 run: .venv/installed
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/mlx-mixer; else $(BIN)/mlx-mixer demo; fi
@@ -27,6 +27,10 @@ lint: .venv/installed-test
 format: .venv/installed-test
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# What takes too long for every day: 200 processes killed at random moments, a folder of a million files.
+faults: .venv/installed-test
+	MLX_MIXER_FAULT_ROUNDS=200 MLX_MIXER_FAULT_FILES=1000000 $(BIN)/pytest -n0 tests/mlx_mixer/documents/test_crash.py tests/mlx_mixer/documents/test_faults.py
 
 bench: .venv/installed
 	$(BIN)/mlx-mixer bench

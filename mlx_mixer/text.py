@@ -84,10 +84,8 @@ def stream_generate(
     steps = generate_tokens(
         model,
         ids,
-        sampler=make_sampler(
-            temp=settings.temperature, top_p=settings.top_p, min_p=settings.min_p, top_k=settings.top_k
-        ),
-        logits_processors=_logits_processors(settings),
+        sampler=sampler_for(settings),
+        logits_processors=logits_processors(settings),
     )
     words = _Continuation(tokenizer, [] if prompt == "" else ids)
     chunk = GenerationChunk("", None, len(ids), 0, 0.0, len(ids), model.config.context_length, 0)
@@ -192,7 +190,16 @@ def _finish_reason(
     return "length" if count >= settings.max_tokens else None
 
 
-def _logits_processors(settings: SamplingSettings) -> list[Callable[[mx.array, mx.array], mx.array]]:
+def sampler_for(settings: SamplingSettings) -> Callable[[mx.array], mx.array]:
+    """The sampler of mlx-lm that does what the settings say."""
+    sampler: Callable[[mx.array], mx.array] = make_sampler(
+        temp=settings.temperature, top_p=settings.top_p, min_p=settings.min_p, top_k=settings.top_k
+    )
+    return sampler
+
+
+def logits_processors(settings: SamplingSettings) -> list[Callable[[mx.array, mx.array], mx.array]]:
+    """The logits processors of mlx-lm that do what the settings say."""
     if settings.repetition_penalty == 1:
         return []
     return list(make_logits_processors(repetition_penalty=settings.repetition_penalty, repetition_context_size=64))

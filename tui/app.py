@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import events, on
 from textual.app import App, SystemCommand
@@ -18,37 +18,38 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from mlx_mixer.errors import MixerError
-from mlx_mixer.paths import Paths, default_paths
+from mlx_mixer.paths import Paths
 from mlx_mixer.safe_text import safe_text
 from tui import crash, messages
+from tui.asking import Asking
 from tui.commands import ContextCommands, commands_of
-from tui.draft import load_draft, save_draft
-from tui.engine import Engine, MlxEngine
+from tui.draft import load_draft
+from tui.engine import Engine
 from tui.events import EmbedderReady, EngineEvent, LibraryEvent
 from tui.external import ExternalEditor
-from tui.jobs import JobThread
-from tui.keymap import Keys, bind, key_name, load_keys
+from tui.keeping import Keeper, write_text
+from tui.keymap import Keys, bind, key_name
 from tui.librarian import Librarian
 from tui.models_on_disk import list_models
-from tui.preferences import Preferences, load_preferences, save_preferences
+from tui.preferences import Preferences, load_preferences
 from tui.reducer import apply_event, begins_meaning, needs_bundled_model
+from tui.screens.chat import ChatScreen
 from tui.screens.help import EDITING_KEYS, HelpScreen
 from tui.screens.models import Choice, ModelPicker
 from tui.screens.path_dialog import PathDialog, check_new_file, check_readable
+from tui.screens.prompt import PromptScreen
 from tui.screens.search import SearchScreen
 from tui.screens.write import WriteScreen
 from tui.session import Session
-from tui.terminal import leave_by_force, screen_to_itself, terminal_problem
 from tui.themes import THEMES
 from tui.widgets.plain import notice, short_path
-
-if TYPE_CHECKING:
-    from mlx_mixer.documents.library import Library
 
 DRAFT_SECONDS = 1.0
 QUIT_AGAIN_SECONDS = 2.0
 STOP_SECONDS = 0.5
 """How long quitting waits for a thread that is at work; loading a model cannot be interrupted."""
+
+MODES: tuple[messages.Mode, ...] = ("write", "search", "chat")
 
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
 
@@ -66,6 +67,8 @@ class MixerApp(App[int]):
         # The bar at the top shows the keys of the screens, so the footer need not.
         bind("view.write", "mode('write')", "Write", "Go to the text.", show=False),
         bind("view.search", "mode('search')", "Search", "Go to your documents.", show=False),
+        # First, because a text area would select a line with it.
+        bind("view.chat", "mode('chat')", "Chat", "Go to questions and answers.", show=False, priority=True),
         bind("view.other", "other_mode", "Other screen", "Change the screen.", show=False),
         bind("model.choose", "models", "Choose", "Choose the model that writes.", show=False),
         bind("text.save", "save", "Save", "Save the text to a file.", show=False),
@@ -88,13 +91,15 @@ class MixerApp(App[int]):
         self._engine = engine
         self._librarian = librarian
         self._paths = paths
-        self._files = JobThread("files")
+        self._keeper = Keeper(paths)
         preferences = load_preferences(paths.state)
         keys = keys or Keys()
         self.session = Session(model_path=model or preferences.model, settings=preferences.settings, keys=keys)
         self.set_keymap(dict(keys.chosen))
         self.write_screen = WriteScreen(self.session, load_draft(paths.data))
         self.search_screen = SearchScreen(self.session)
+        self.chat_screen = ChatScreen(self.session)
+        self._asking = Asking(self.session, engine, librarian)
         self._query = ""
         self._draft_timer: Timer | None = None
         self._interrupted_at = float("-inf")
@@ -105,6 +110,7 @@ class MixerApp(App[int]):
         self.theme = preferences.theme if preferences.theme in self.available_themes else Preferences.theme
         self.add_mode("write", lambda: self.write_screen)
         self.add_mode("search", lambda: self.search_screen)
+        self.add_mode("chat", lambda: self.chat_screen)
 
     # Starting and ending
 
@@ -121,7 +127,7 @@ class MixerApp(App[int]):
 
     def _start_work(self) -> None:
         """Begin what takes time, now that there is something to see."""
-        self._files.start()
+        self._keeper.files.start()
         self._engine.start(self._reporter(messages.EngineReport))
         self._engine.load(self.session.model_path)
         self._librarian.start(self._reporter(messages.LibraryReport))
@@ -150,30 +156,18 @@ class MixerApp(App[int]):
     def stop_work(self, timeout_seconds: float = STOP_SECONDS) -> bool:
         """End all threads; return whether none is left at work."""
         deadline = time.monotonic() + timeout_seconds
-        stops = (self._engine.stop, self._librarian.stop, self._files.stop)
+        stops = (self._engine.stop, self._librarian.stop, self._keeper.files.stop)
         # Every one is stopped, whether or not an earlier one ended in time.
         ended = [stop(max(0.0, deadline - time.monotonic())) for stop in stops]
         return all(ended)
 
     def keep_draft(self) -> bool:
         """Write the text to disk before leaving; return whether that was possible."""
-        try:
-            save_draft(self._paths.data, self.write_screen.text)
-        except OSError as error:
-            crash.write_report(error, self._paths.log)
-            return False
-        return True
-
-    def _keep_draft_soon(self) -> None:
-        # On another thread: a disk may take its time, and someone is typing.
-        text = self.write_screen.text
-        self._files.submit(lambda: save_draft(self._paths.data, text))
+        return self._keeper.keep_draft(self.write_screen.text)
 
     def keep_preferences(self) -> None:
-        """Remember theme, model and settings; a disk that refuses them is no reason to bother anyone."""
-        remembered = Preferences(self.theme, self.session.model_path, self.session.settings)
-        with contextlib.suppress(OSError):
-            save_preferences(self._paths.state, remembered)
+        """Remember theme, model and settings."""
+        self._keeper.keep_preferences(Preferences(self.theme, self.session.model_path, self.session.settings))
 
     # A failure shows one line, after the terminal is restored; the log gets places in the code and no text.
 
@@ -204,7 +198,8 @@ class MixerApp(App[int]):
             self._engine.load_embedder()
         if isinstance(event, EmbedderReady) and (embedder := self._engine.embedder) is not None:
             self._librarian.attach(embedder)
-        for screen in (self.write_screen, self.search_screen):
+        self._asking.take(event)
+        for screen in (self.write_screen, self.search_screen, self.chat_screen):
             if screen.is_mounted:
                 screen.show_event(event)
 
@@ -229,9 +224,20 @@ class MixerApp(App[int]):
         self._query = message.query
         self._librarian.search(message.serial, message.query)
 
+    @on(messages.SimilarRequested)
+    def _find_similar(self, message: messages.SimilarRequested) -> None:
+        self._librarian.find_similar(message.serial, message.chunk_id, message.place)
+
     @on(messages.PassageRequested)
     def _open_passage(self, message: messages.PassageRequested) -> None:
         self._librarian.open_passage(message.chunk_id, self._query)
+
+    @on(messages.ChatMessage)
+    def _chat(self, message: messages.ChatMessage) -> None:
+        if isinstance(message, messages.PromptWanted):
+            self.push_screen(PromptScreen(message.prepared))
+        else:
+            self._asking.do(message)
 
     @on(messages.IndexingStopRequested)
     def _stop_indexing(self) -> None:
@@ -254,7 +260,7 @@ class MixerApp(App[int]):
     def _draft_changed(self) -> None:
         if self._draft_timer is not None:
             self._draft_timer.stop()
-        self._draft_timer = self.set_timer(DRAFT_SECONDS, self._keep_draft_soon)
+        self._draft_timer = self.set_timer(DRAFT_SECONDS, lambda: self._keeper.keep_draft_soon(self.write_screen.text))
 
     @on(messages.OpenRequested)
     def _open(self, message: messages.OpenRequested) -> None:
@@ -285,12 +291,8 @@ class MixerApp(App[int]):
     def _save_text(self, path: Path | None) -> None:
         if path is None:
             return
-        try:
-            path.write_text(self.write_screen.text, encoding="utf-8")
-        except OSError as error:
-            notice(self, f"{path} could not be written: {error.strerror}", problem=True)
-        else:
-            notice(self, f"Saved to {short_path(path)}.")
+        problem = write_text(path, self.write_screen.text)
+        notice(self, problem or f"Saved to {short_path(path)}.", problem=problem is not None)
 
     # Commands
 
@@ -298,10 +300,11 @@ class MixerApp(App[int]):
         self.switch_mode(mode)
 
     def action_other_mode(self) -> None:
-        self.switch_mode("search" if self.current_mode == "write" else "write")
+        here = MODES.index(self.current_mode) if self.current_mode in MODES else -1
+        self.switch_mode(MODES[(here + 1) % len(MODES)])
 
     def action_models(self) -> None:
-        listing = self._files.submit(lambda: tuple(list_models(self._paths.models)))
+        listing = self._keeper.files.submit(lambda: tuple(list_models(self._paths.models)))
         listing.add_done_callback(lambda done: self.post_message(messages.ModelsListed(done.result())))
 
     def action_save(self) -> None:
@@ -310,8 +313,8 @@ class MixerApp(App[int]):
 
     def action_help(self) -> None:
         keys = [(key, active.binding.tooltip) for active, key in commands_of(self.screen)]
-        is_write = self.current_mode == "write"
-        self.push_screen(HelpScreen("Write" if is_write else "Search", [*keys, *(EDITING_KEYS if is_write else ())]))
+        extra = EDITING_KEYS if self.current_mode == "write" else ()
+        self.push_screen(HelpScreen(self.current_mode.capitalize(), [*keys, *extra]))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy, also in Apple's Terminal, which ignores the escape sequence for it."""
@@ -334,47 +337,3 @@ class MixerApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002  # as inherited
         yield SystemCommand("view: theme", "Change the colours: ink is dark, paper is light", self.action_change_theme)
-
-
-def run(*, model: Path | None = None, library: Path | None = None) -> int:
-    """Run the application in this terminal and return its exit code.
-
-    Args:
-        model: Folder of the model to write with; the one used last, or the bundled one, if omitted.
-        library: File of the document library; the user's own if omitted.
-
-    Returns:
-        0 after an ordinary quit, 1 after a failure, 2 where there is no terminal, 128 + the signal's number after a
-        signal.
-
-    Raises:
-        ConfigError: If the user's own keys cannot be read.
-    """
-    if problem := terminal_problem(os.environ, sys.__stdin__, sys.__stdout__):
-        sys.stderr.write(f"mlx-mixer: {problem}\n")
-        return 2
-    paths = default_paths()
-    crash.trim_log(paths.log)
-    librarian = Librarian(_opener(library))
-    app = MixerApp(engine=MlxEngine(), librarian=librarian, paths=paths, model=model, keys=load_keys(paths.config))
-    with screen_to_itself(paths.log):
-        app.run()
-        has_ended = app.stop_work()
-    code = app.return_code or 0
-    if app.failed_with is not None:
-        name = type(app.failed_with).__name__
-        kept = "your text is kept" if app.is_text_kept else "your last changes may be lost"
-        sys.stderr.write(f"mlx-mixer: stopped by an unexpected {name}; {kept}, details are in {paths.log}\n")
-    if not has_ended:
-        # Ending the interpreter while MLX is at work aborts the process; nothing is left to do but leave.
-        leave_by_force(code)
-    return code
-
-
-def _opener(path: Path | None) -> "Callable[[], Library]":
-    def open_library() -> "Library":
-        from mlx_mixer.documents.library import Library  # imports the SQLite helpers: only on the library's own thread
-
-        return Library(path)
-
-    return open_library

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mlx_mixer.errors import MixerError
 from mlx_mixer.sampling import SamplingSettings
+from tui.chat_events import AnswerFinished, AnswerWritten, ChatRequest, PromptRefused
+from tui.chat_prompts import prepare_prompt
 from tui.events import (
     EmbedderFailed,
     EmbedderReady,
@@ -25,11 +27,14 @@ from tui.events import (
     ModelReady,
     TextWritten,
     WritingFinished,
-    WritingProgress,
 )
 from tui.jobs import JobThread
+from tui.progress import WritingProgress
 
 if TYPE_CHECKING:
+    from mlx_mixer.attribution import TokenShare
+    from mlx_mixer.chat.prompt import Prompt
+    from mlx_mixer.chat.writers import Writer
     from mlx_mixer.documents.vectors import Floats, TextEmbedder
     from mlx_mixer.embedding import Embedder
     from mlx_mixer.text import GenerationChunk
@@ -70,6 +75,12 @@ class Engine(Protocol):
     def write(self, run: int, prompt: str, settings: SamplingSettings) -> None:
         """Continue `prompt` as run number `run`."""
 
+    def prepare(self, request: ChatRequest) -> None:
+        """Put a question's prompt together; answered by `PromptPrepared` or `PromptRefused`."""
+
+    def answer(self, serial: int, settings: SamplingSettings) -> None:
+        """Answer question `serial`, whose prompt was the last that was prepared."""
+
     def cancel(self) -> None:
         """End the current run after the token at hand."""
 
@@ -83,9 +94,12 @@ class Engine(Protocol):
 
 @dataclass
 class _Run:
+    """One stretch of writing: a continuation on the Write screen, or an answer in the chat."""
+
     number: int
-    prompt: str
-    settings: SamplingSettings
+    chunks: "Callable[[_Run], Iterator[GenerationChunk]]"
+    written: type[TextWritten] | type[AnswerWritten] = TextWritten
+    finished: type[WritingFinished] | type[AnswerFinished] = WritingFinished
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -121,6 +135,19 @@ class EngineEmbedder:
             job.cancel()
             raise EngineBusyError("the engine is busy") from None
 
+    def attribute(self, text: str, query: "Floats") -> "list[TokenShare]":
+        """Split the cosine of a text and a query over the text's tokens.
+
+        Raises:
+            EngineBusyError: If it had to wait for longer than someone who types would.
+        """
+        job = self._jobs.submit(lambda: self._embedder.attribute(text, query), urgency=QUERY)
+        try:
+            return job.result(QUERY_SECONDS)
+        except TimeoutError:
+            job.cancel()
+            raise EngineBusyError("the engine is busy") from None
+
     def _submit(self, texts: Sequence[str], kind: Literal["document", "query"], urgency: int) -> "Future[Floats]":
         return self._jobs.submit(lambda: self._embedder.embed(texts, kind), urgency=urgency)
 
@@ -131,8 +158,8 @@ class MlxEngine:
     def __init__(self) -> None:
         self._jobs = JobThread("mlx")
         self._emit: Emit = lambda _: None
-        self._model: Any = None  # an mlx.nn.Module; naming its type here would import MLX into the user interface
-        self._tokenizer: Any = None
+        self._writer: Writer | None = None
+        self._prompts: dict[int, Prompt] = {}  # that of the newest question alone
         self._run: _Run | None = None
         self._embedder: EngineEmbedder | None = None
 
@@ -152,9 +179,19 @@ class MlxEngine:
         self._jobs.submit(self._load_embedder, urgency=DOCUMENTS)
 
     def write(self, run: int, prompt: str, settings: SamplingSettings) -> None:
+        self._begin(_Run(run, lambda this: self._loaded().stream(prompt, settings, self._is_over(this))))
+
+    def prepare(self, request: ChatRequest) -> None:
+        # Between two words of a text that is being written; but never before the model that it is for.
+        self._jobs.submit(lambda: self._prepare(request), urgency=WRITE if self._writer is None else QUERY)
+
+    def answer(self, serial: int, settings: SamplingSettings) -> None:
+        self._begin(_Run(serial, lambda this: self._answer(this, settings), AnswerWritten, AnswerFinished))
+
+    def _begin(self, run: _Run) -> None:
         self.cancel()
-        this = self._run = _Run(run, prompt, settings)
-        self._jobs.submit(lambda: self._write(this), urgency=WRITE)
+        self._run = run
+        self._jobs.submit(lambda: self._write(run), urgency=WRITE)
 
     def cancel(self) -> None:
         if self._run is not None:
@@ -165,18 +202,18 @@ class MlxEngine:
         return self._jobs.stop(timeout_seconds)
 
     def _load(self, path: Path | None) -> None:
-        from mlx_mixer.checkpoint import load, resolve_model  # imports MLX and mlx-lm: only ever on this thread
-        from mlx_mixer.text import warm_up
+        from mlx_mixer.chat.writers import load_writer  # imports MLX and mlx-lm: only ever on this thread
 
         self._emit(ModelLoading(path))
         try:
-            model, tokenizer = load(resolve_model(path))
-            warm_up(model, tokenizer)
+            writer = load_writer(path)
+            writer.warm_up()
         except Exception as error:  # a model folder may be anything; the application goes on without it
             self._emit(ModelFailed(path, _one_line(error)))
             return
-        self._model, self._tokenizer = model, tokenizer
-        self._emit(ModelReady(path, _context_length(model)))
+        self._writer = writer
+        self._prompts.clear()  # they were in another model's tokens
+        self._emit(ModelReady(path, writer.context_length))
 
     def _load_embedder(self) -> None:
         from mlx_mixer.embedding import load_embedder  # imports MLX
@@ -188,25 +225,36 @@ class MlxEngine:
             return
         self._emit(EmbedderReady())
 
-    def _write(self, run: _Run) -> None:
-        if self._model is None:
-            self._emit(WritingFinished(run.number, "failed", WritingProgress(), "no model is loaded"))
-            return
+    def _loaded(self) -> "Writer":
+        if self._writer is None:
+            raise MixerError("no model is loaded")
+        return self._writer
+
+    def _is_over(self, run: _Run) -> Callable[[], bool]:
+        return lambda: run.cancelled.is_set() or self._jobs.is_stopping
+
+    def _prepare(self, request: ChatRequest) -> None:
         try:
-            self._pass_on(run, self._chunks(run))
+            prepared, prompt = prepare_prompt(self._loaded(), request)
+        except Exception as error:  # for example a question that is too long
+            self._emit(PromptRefused(request.serial, _one_line(error)))
+            return
+        self._prompts = {request.serial: prompt}
+        self._emit(prepared)
+
+    def _answer(self, run: _Run, settings: SamplingSettings) -> "Iterator[GenerationChunk]":
+        from mlx_mixer.chat.answers import answer
+
+        prompt = self._prompts.get(run.number)
+        if prompt is None:
+            raise MixerError("the model has changed since; ask again")
+        return answer(self._loaded(), prompt, settings, self._is_over(run))
+
+    def _write(self, run: _Run) -> None:
+        try:
+            self._pass_on(run, run.chunks(run))
         except Exception as error:  # for example out of memory; the text written so far stays with the user
-            self._emit(WritingFinished(run.number, "failed", WritingProgress(), _one_line(error)))
-
-    def _chunks(self, run: _Run) -> "Iterator[GenerationChunk]":
-        from mlx_mixer.text import stream_generate  # imports MLX and mlx-lm
-
-        return stream_generate(
-            self._model,
-            self._tokenizer,
-            run.prompt,
-            settings=run.settings,
-            is_cancelled=lambda: run.cancelled.is_set() or self._jobs.is_stopping,
-        )
+            self._emit(run.finished(run.number, "failed", WritingProgress(), _one_line(error)))
 
     def _pass_on(self, run: _Run, chunks: "Iterator[GenerationChunk]") -> None:
         """Emit the text of `chunks` in slices of about `COALESCE_SECONDS`."""
@@ -218,14 +266,14 @@ class MlxEngine:
             progress = _progress(chunk)
             now = time.monotonic()
             if now >= next_slice or chunk.finish_reason is not None:
-                self._emit(TextWritten(run.number, "".join(waiting), progress))
+                self._emit(run.written(run.number, "".join(waiting), progress))
                 waiting.clear()
                 next_slice = now + COALESCE_SECONDS
             if chunk.finish_reason is not None:
-                self._emit(WritingFinished(run.number, chunk.finish_reason, progress))
+                self._emit(run.finished(run.number, chunk.finish_reason, progress))
                 return
             self._jobs.run_waiting(max_urgency=QUERY)
-        self._emit(WritingFinished(run.number, "cancelled", progress))
+        self._emit(run.finished(run.number, "cancelled", progress))
 
 
 def _progress(chunk: "GenerationChunk") -> WritingProgress:
@@ -237,10 +285,6 @@ def _progress(chunk: "GenerationChunk") -> WritingProgress:
         context_length=chunk.context_length,
         slides=chunk.window_slides,
     )
-
-
-def _context_length(model: Any) -> int:  # any mlx.nn.Module that our loader accepts
-    return int(model.config.context_length)
 
 
 def _one_line(error: Exception) -> str:

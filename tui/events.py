@@ -6,30 +6,9 @@ Every string in here may come from outside (a model, a file, a folder name) and 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-FinishReason = Literal["stop", "length", "cancelled", "failed"]
-
-
-@dataclass(frozen=True)
-class WritingProgress:
-    """How far one continuation has come.
-
-    Attributes:
-        prompt_tokens: Tokens of the text the model was given.
-        tokens: Tokens written so far.
-        tokens_per_second: Speed of writing, 0.0 until it is known.
-        window_used: Positions of the context window in use.
-        context_length: Positions there are.
-        slides: How often the window has slid, that is, forgotten its oldest part.
-    """
-
-    prompt_tokens: int = 0
-    tokens: int = 0
-    tokens_per_second: float = 0.0
-    window_used: int = 0
-    context_length: int = 0
-    slides: int = 0
+from tui.chat_events import AnswerFinished, AnswerWritten, PassagesFound, PromptPrepared, PromptRefused, QuotesChecked
+from tui.progress import FinishReason, WritingProgress
 
 
 @dataclass(frozen=True)
@@ -86,7 +65,19 @@ class EmbedderFailed:
     reason: str
 
 
-EngineEvent = ModelLoading | ModelReady | ModelFailed | TextWritten | WritingFinished | EmbedderReady | EmbedderFailed
+EngineEvent = (
+    ModelLoading
+    | ModelReady
+    | ModelFailed
+    | TextWritten
+    | WritingFinished
+    | EmbedderReady
+    | EmbedderFailed
+    | PromptPrepared
+    | PromptRefused
+    | AnswerWritten
+    | AnswerFinished
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +92,10 @@ class FoundPassage:
         snippet: The part that matched.
         marks: Character spans of `snippet` that matched.
         why: One short line: what matched.
+        meaning_marks: Character spans of `snippet` that are near the query in meaning.
+        match: How good it is: "strong", "weak" or "none".
+        page: Its page, counted from 1, where it has one.
+        is_further: Another place in the file of the passage before it.
     """
 
     chunk_id: int
@@ -110,16 +105,33 @@ class FoundPassage:
     snippet: str
     marks: tuple[tuple[int, int], ...]
     why: str
+    meaning_marks: tuple[tuple[int, int], ...] = ()
+    match: str = "strong"
+    page: int | None = None
+    is_further: bool = False
 
 
 @dataclass(frozen=True)
 class SearchFinished:
-    """The results of search number `serial`."""
+    """The results of search number `serial`.
+
+    Attributes:
+        serial: Its number.
+        query: What was typed.
+        passages: What was found, best first.
+        seconds: How long it took.
+        match: How good the best of it is.
+        notes: What of the query could not be taken as it was meant.
+        like: Where the passage is that others like it were asked for; "" for a query.
+    """
 
     serial: int
     query: str
     passages: tuple[FoundPassage, ...]
     seconds: float
+    match: str = "strong"
+    notes: tuple[str, ...] = ()
+    like: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,7 @@ class PassageOpened:
     text: str
     marks: tuple[tuple[int, int], ...]
     start_line: int
+    meaning_marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,4 +192,13 @@ class LibraryFailed:
     reason: str
 
 
-LibraryEvent = SearchFinished | PassageOpened | LibraryState | IndexingProgress | IndexingFinished | LibraryFailed
+LibraryEvent = (
+    SearchFinished
+    | PassageOpened
+    | LibraryState
+    | IndexingProgress
+    | IndexingFinished
+    | LibraryFailed
+    | PassagesFound
+    | QuotesChecked
+)

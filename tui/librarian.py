@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_mixer.errors import MixerError
+from tui.chat_events import PassagesFound, QuotesChecked
+from tui.chat_prompts import shown_quote
 from tui.engine import EngineBusyError
 from tui.events import (
     FoundPassage,
@@ -28,7 +30,9 @@ from tui.jobs import JobThread
 if TYPE_CHECKING:
     from mlx_mixer.documents.events import AddReport, Progress
     from mlx_mixer.documents.library import Library
+    from mlx_mixer.documents.search import SearchResult
     from mlx_mixer.documents.vectors import TextEmbedder
+    from mlx_mixer.grounding.pack import Grounding
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +78,22 @@ class Librarian:
         self._newest_search = serial
         self._ask(lambda library: self._search(library, serial, query))
 
+    def find_similar(self, serial: int, chunk_id: int, place: str) -> None:
+        """Find passages like one; answered by `SearchFinished`, as a search is."""
+        self._newest_search = serial
+        self._ask(lambda library: self._find_similar(library, serial, chunk_id, place))
+
     def open_passage(self, chunk_id: int, query: str) -> None:
         """Fetch a passage; answered by `PassageOpened`."""
         self._ask(lambda library: self._open(library, chunk_id, query))
+
+    def find_passages(self, serial: int, question: str) -> None:
+        """Look passages up for a question; answered by `PassagesFound`."""
+        self._ask(lambda library: self._find_passages(library, serial, question))
+
+    def check_quotes(self, serial: int, answer: str, grounding: "Grounding") -> None:
+        """Look an answer's quotations up in the documents; answered by `QuotesChecked`."""
+        self._ask(lambda library: self._check_quotes(library, serial, answer, grounding))
 
     def attach(self, embedder: "TextEmbedder") -> None:
         """Search by meaning from now on, and embed what has not been embedded."""
@@ -135,15 +152,36 @@ class Librarian:
             return
         began = self._clock()
         try:
-            result = library.search(query, limit=SEARCH_LIMIT, prefix=True)
+            result = library.search(query, limit=SEARCH_LIMIT, prefix=True, grouped=True, highlight=True)
         except EngineBusyError:
-            result = library.search(query, limit=SEARCH_LIMIT, prefix=True, words_only=True)
+            result = library.search(query, limit=SEARCH_LIMIT, prefix=True, grouped=True, words_only=True)
             self._ask_again_soon(serial, query)
-        passages = tuple(
-            FoundPassage(hit.chunk_id, hit.path, hit.line, hit.heading, hit.snippet, hit.marks, hit.why)
-            for hit in result.hits
-        )
-        self._emit(SearchFinished(serial, query, passages, self._clock() - began))
+        passages = found_passages(result)
+        seconds = self._clock() - began
+        self._emit(SearchFinished(serial, query, passages, seconds, result.match, result.notes))
+
+    def _find_similar(self, library: "Library", serial: int, chunk_id: int, place: str) -> None:
+        if serial != self._newest_search:
+            return
+        began = self._clock()
+        result = library.similar_to(chunk_id, limit=SEARCH_LIMIT)
+        passages = found_passages(result)
+        self._emit(SearchFinished(serial, "", passages, self._clock() - began, result.match, like=place))
+
+    def _find_passages(self, library: "Library", serial: int, question: str) -> None:
+        from mlx_mixer.grounding.candidates import gather
+
+        try:
+            found = gather(library, question)
+        except EngineBusyError:
+            found = gather(library, question, words_only=True)
+        self._emit(PassagesFound(serial, found))
+
+    def _check_quotes(self, library: "Library", serial: int, answer: str, grounding: "Grounding") -> None:
+        from mlx_mixer.grounding.verify import check_quotes
+
+        quotes = check_quotes(answer, grounding.sources, library)
+        self._emit(QuotesChecked(serial, tuple(shown_quote(quote) for quote in quotes)))
 
     def _ask_again_soon(self, serial: int, query: str) -> None:
         # Words are better than waiting; meaning is added when the engine has a moment.
@@ -157,8 +195,11 @@ class Librarian:
             self._ask(lambda library: self._search(library, serial, query))
 
     def _open(self, library: "Library", chunk_id: int, query: str) -> None:
-        chunk = library.chunk(chunk_id, query=query)
-        self._emit(PassageOpened(chunk_id, chunk.text, chunk.marks, chunk.line))
+        try:
+            chunk = library.chunk(chunk_id, query=query, highlight=True)
+        except EngineBusyError:
+            chunk = library.chunk(chunk_id, query=query)
+        self._emit(PassageOpened(chunk_id, chunk.text, chunk.marks, chunk.line, chunk.meaning_marks))
 
     def _report_state(self, library: "Library") -> None:
         status = library.status()
@@ -186,6 +227,32 @@ class Librarian:
         report = work(progress)
         self._report_state(library)
         self._emit(IndexingFinished(_summary(report), report.cancelled))
+
+
+def found_passages(result: "SearchResult") -> tuple[FoundPassage, ...]:
+    """The hits of a search, each followed by the further places in its file."""
+    passages: list[FoundPassage] = []
+    for hit in result.hits:
+        found = FoundPassage(
+            hit.chunk_id,
+            hit.path,
+            hit.line,
+            hit.heading,
+            hit.snippet,
+            hit.marks,
+            hit.why,
+            meaning_marks=hit.meaning_marks,
+            match=hit.match,
+            page=hit.page,
+        )
+        passages.append(found)
+        passages += [
+            FoundPassage(
+                place.chunk_id, hit.path, place.line, place.heading, "", (), "", page=place.page, is_further=True
+            )
+            for place in hit.places
+        ]
+    return tuple(passages)
 
 
 def _summary(report: "AddReport") -> str:

@@ -7,10 +7,11 @@ from typing import Literal
 from textual.message import Message
 
 from mlx_mixer.sampling import SamplingSettings
+from tui.chat_events import ChatRequest, PromptPrepared
 from tui.events import EngineEvent, LibraryEvent
 from tui.models_on_disk import ModelFolder
 
-Mode = Literal["write", "search"]
+Mode = Literal["write", "search", "chat"]
 
 
 @dataclass
@@ -64,6 +65,15 @@ class SearchRequested(Message):
 
 
 @dataclass
+class SimilarRequested(Message):
+    """Find passages like one that is in the library; `place` names it for people."""
+
+    serial: int
+    chunk_id: int
+    place: str
+
+
+@dataclass
 class PassageRequested(Message):
     """Fetch the full text of a passage for the preview."""
 
@@ -75,6 +85,52 @@ class FolderChosen(Message):
     """Add a file or folder to the library."""
 
     path: Path
+
+
+class ChatMessage(Message):
+    """Something about a question; see `tui.asking`."""
+
+
+@dataclass
+class QuestionAsked(ChatMessage):
+    """Put a prompt together for a question, from documents or without."""
+
+    request: ChatRequest
+    uses_documents: bool
+
+
+@dataclass
+class SourcesChosen(ChatMessage):
+    """Put the prompt together again, without some passages."""
+
+    without: frozenset[int]
+
+
+@dataclass
+class AnswerRequested(ChatMessage):
+    """Send the prompt that was prepared for question `serial`."""
+
+    serial: int
+
+
+@dataclass
+class AnswerStopRequested(ChatMessage):
+    """Stop the answer; what has been written stays."""
+
+
+@dataclass
+class QuotesDoubted(ChatMessage):
+    """Look the quotations of an answer up."""
+
+    prepared: PromptPrepared
+    answer: str
+
+
+@dataclass
+class PromptWanted(ChatMessage):
+    """Show exactly what is sent."""
+
+    prepared: PromptPrepared
 
 
 @dataclass

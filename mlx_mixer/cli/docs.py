@@ -1,24 +1,30 @@
 """`mlx-mixer docs`: what is in the library."""
 
-from collections import Counter
+import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlx_mixer.cli.docs_check import check
 from mlx_mixer.cli.library import ProgressLine, open_library
 from mlx_mixer.cli.output import human_bytes, narrate, print_json
+from mlx_mixer.cli.reports import print_report
+from mlx_mixer.cli.upkeep import repair, retry, watch
 from mlx_mixer.safe_text import safe_line
 
 if TYPE_CHECKING:
-    from mlx_mixer.documents.events import AddReport
-
-_REASONS_SHOWN = 6
+    from mlx_mixer.documents.catalogue import LibraryStatus
+    from mlx_mixer.documents.export import Format, Precision
 
 
 @click.group()
 def docs() -> None:
     """Add your files to the library and see what is in it."""
+
+
+docs.add_command(check)
 
 
 @docs.command()
@@ -42,9 +48,7 @@ def add(context: click.Context, paths: tuple[str, ...], words_only: bool, verbos
     if as_json:
         print_json(asdict(report))
     else:
-        _print_report(report, verbose=verbose)
-    for note in report.failed:
-        narrate(f"not read: {safe_line(note.path)}: {note.reason}")
+        print_report(report, verbose=verbose)
     context.exit(1 if report.failed else 0)
 
 
@@ -97,25 +101,62 @@ def status(as_json: bool) -> None:
     click.echo(f"documents  {state.documents} in {state.chunks} passages")
     done = 100.0 if not state.chunks else 100.0 * (state.chunks - state.pending) / state.chunks
     click.echo(f"meaning    {done:.0f} %" + (f", {state.pending} passages to go" if state.pending else ""))
+    click.echo(f"health     {_health(state)}")
+    click.echo(f"watched    {f'by process {state.watcher}' if state.watcher else 'no (docs watch)'}")
     click.echo(f"left out   {state.skipped} on purpose, {state.failed} unreadable (docs list --left-out)")
 
 
-def _print_report(report: "AddReport", *, verbose: bool) -> None:
-    counts = {
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "renamed": report.renamed,
-        "removed": report.removed,
-        "left out": len(report.skipped),
-        "failed": len(report.failed),
-    }
-    click.echo(", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to do")
-    if report.embedded or report.reused:
-        click.echo(f"{report.embedded} passages embedded, {report.reused} known already")
-    if verbose:
-        for note in report.skipped:
-            click.echo(f"  {safe_line(note.path)}  ({note.reason})")
-    elif report.skipped:
-        reasons = Counter(note.reason for note in report.skipped).most_common(_REASONS_SHOWN)
-        narrate("left out: " + ", ".join(f"{count} {reason}" for reason, count in reasons))
+@docs.command("export")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file or folder to make.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["parquet", "lancedb"]),
+    default="parquet",
+    show_default=True,
+    help="A Parquet file, or a LanceDB folder with the table `chunks`.",
+)
+@click.option("--vectors", is_flag=True, help="Write the vectors of the bundled embedder too.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Of the vectors; they are stored as float16, but not every engine reads that.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def export(out: Path, kind: "Format", vectors: bool, precision: "Precision", as_json: bool) -> None:
+    """Write passages, and their vectors, as a table for another engine.
+
+    One row a passage: path, page, line, headings, text and hashes. docs/export.md shows how to go on from there.
+    """
+    line = ProgressLine()
+    with open_library(words_only=not vectors) as library:
+        try:
+            count = library.export(out, kind=kind, vectors=vectors, precision=precision, progress=line)
+        finally:
+            line.clear()
+    size = sum(file.stat().st_size for file in (out.rglob("*") if out.is_dir() else [out]) if file.is_file())
+    if as_json:
+        print_json({"out": str(out), "format": kind, "passages": count, "bytes": size, "vectors": vectors})
+    else:
+        click.echo(f"{count} passages in {safe_line(str(out))} ({human_bytes(size)})")
+
+
+def _health(state: "LibraryStatus") -> str:
+    checked = f"found sound {_age(state.checked)}" if state.checked else "not checked yet (docs repair)"
+    copy = f"copied {_age(state.backed_up)}" if state.backed_up else "no copy yet"
+    return f"{checked}, {copy}" + (", read-only: search works, nothing can be added" if state.read_only else "")
+
+
+def _age(moment: int) -> str:
+    """How long ago that was, for people."""
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "just now"
+
+
+for command in (watch, retry, repair):
+    docs.add_command(command)

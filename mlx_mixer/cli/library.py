@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlx_mixer.documents.events import Progress
     from mlx_mixer.documents.library import Library
 
-_STAGES = {"scan": "looking at files", "text": "reading", "meaning": "embedding passages"}
+_STAGES = {"scan": "looking at files", "text": "reading", "meaning": "embedding passages", "export": "writing passages"}
 _REDRAW_SECONDS = 0.1
 _PATH_CHARACTERS = 50
 

@@ -22,6 +22,7 @@ INTERRUPTED = 130
 # a test compares them with the commands' own.
 COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("mlx_mixer.cli.bench:bench", "Measure how fast this machine runs the models."),
+    "chat": ("mlx_mixer.cli.chat:chat", "Ask a question, or talk, with a model on this machine."),
     "convert": ("mlx_mixer.cli.convert:convert", "Convert a PyTorch checkpoint into a model folder."),
     "demo": ("mlx_mixer.cli.demo:demo", "Search this project's own files and write a few words."),
     "docs": ("mlx_mixer.cli.docs:docs", "Add your files to the library and see what is in it."),
@@ -112,5 +113,5 @@ def _report(message: str, code: int) -> int:
 
 def _open_app() -> int:
     # The screen is named and not imported: the library does not know it, and commands must start without it.
-    run = import_module("tui.app").run
+    run = import_module("tui.start").run
     return int(run())

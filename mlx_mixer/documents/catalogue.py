@@ -10,9 +10,11 @@ from sqlite_utils import Database
 from mlx_mixer.documents import lexical
 from mlx_mixer.documents.events import FileNote
 from mlx_mixer.documents.lexical import Spans
+from mlx_mixer.documents.lock import watching_process
 from mlx_mixer.documents.meaning import pending_chunks
 from mlx_mixer.documents.migrations import schema_version
 from mlx_mixer.documents.query import Query
+from mlx_mixer.documents.settings import LAST_BACKUP, LAST_CHECK, get_time
 from mlx_mixer.errors import LibraryError
 
 _VISIBLE = "state = 'indexed' AND missing_since IS NULL"
@@ -40,6 +42,7 @@ class ChunkRow:
         heading: Headings it lies under, joined with " › ".
         text: Its text.
         marks: Character spans of a query's words in `text`.
+        meaning_marks: Spans of words that are near the query in meaning.
     """
 
     chunk_id: int
@@ -48,6 +51,7 @@ class ChunkRow:
     heading: str
     text: str
     marks: Spans = ()
+    meaning_marks: Spans = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,10 @@ class LibraryStatus:
         size: Bytes on disk.
         schema: Version of the schema.
         sqlite: Version of SQLite.
+        read_only: Whether it can be searched only.
+        checked: Unix time when its file was last found sound; None before the first time.
+        backed_up: Unix time of the newest copy beside it.
+        watcher: Id of the process that watches the folders, if one does.
     """
 
     path: str
@@ -77,6 +85,10 @@ class LibraryStatus:
     size: int
     schema: int
     sqlite: str
+    read_only: bool = False
+    checked: int | None = None
+    backed_up: int | None = None
+    watcher: int | None = None
 
 
 def library_status(db: Database, path: Path, fingerprint: str | None) -> LibraryStatus:
@@ -97,6 +109,10 @@ def library_status(db: Database, path: Path, fingerprint: str | None) -> Library
         size=sum(file.stat().st_size for file in files if file.exists()),
         schema=schema_version(db),
         sqlite=sqlite3.sqlite_version,
+        read_only=bool(db.execute("PRAGMA query_only").fetchone()[0]),
+        checked=get_time(db, LAST_CHECK) or None,
+        backed_up=get_time(db, LAST_BACKUP),
+        watcher=watching_process(path),
     )
 
 

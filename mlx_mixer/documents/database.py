@@ -1,15 +1,19 @@
 """Opening the library's file: privately, safely, by many processes and threads at once."""
 
+import errno
 import os
 import sqlite3
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlite_utils import Database
 
+from mlx_mixer.documents.backup import make_backup
+from mlx_mixer.documents.failures import FAILURES, cannot_open
 from mlx_mixer.documents.lock import writer_lock
-from mlx_mixer.documents.migrations import check_version, migrate
+from mlx_mixer.documents.migrations import check_version, migrate, schema_version
 from mlx_mixer.errors import LibraryError
 
 # STRICT tables need 3.37; everything else used here is older.
@@ -20,22 +24,24 @@ _BUSY_SECONDS = 10.0
 def open_database(path: Path) -> Database:
     """Open the library at `path`, creating it (file mode 0600, folder mode 0700) or upgrading it where needed.
 
+    One that cannot be written is opened for reading only.
+
     Raises:
         LibraryError: If the file is not a library, was written by a newer version, is damaged, or cannot be opened.
     """
     if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
         raise LibraryError(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or newer is needed")
     try:
-        _create_privately(path)
-        db = connect(path)
-    except (OSError, sqlite3.Error) as error:
-        raise LibraryError(f"cannot open the library {path}: {error}") from error
+        is_writable = _create_privately(path)
+        db = connect(path) if is_writable else connect_to_read(path)
+    except (OSError, *FAILURES) as error:
+        raise cannot_open(path, error) from error
     try:
         if not _is_current(db):
-            _prepare(db, path)
-    except sqlite3.Error as error:
+            _prepare(db, path, is_writable=is_writable)
+    except FAILURES as error:
         db.close()
-        raise LibraryError(f"cannot open the library {path}: {error}") from error
+        raise cannot_open(path, error) from error
     except BaseException:
         db.close()
         raise
@@ -47,18 +53,52 @@ def connect(path: Path) -> Database:
     # Autocommit outside explicit transactions: nothing is ever left in an implicit one and lost on close.
     # check_same_thread: each connection is used by one thread, but `ThreadConnections.close` may run in another.
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db = Database(connection)  # turns recursive_triggers on
-    for setting in ("foreign_keys = ON", "synchronous = NORMAL", "cell_size_check = ON"):
-        db.execute(f"PRAGMA {setting}")
+    try:
+        db = Database(connection)  # turns recursive_triggers on
+        for setting in ("foreign_keys = ON", "synchronous = NORMAL", "cell_size_check = ON"):
+            db.execute(f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
     return db
 
 
-def _create_privately(path: Path) -> None:
+def connect_to_read(path: Path) -> Database:
+    """Open a library that cannot be written: its folder or its whole disk is read-only.
+
+    In WAL mode SQLite writes a little beside the file even to read it. Where it cannot, the file is read as it stands;
+    nobody else can be writing to it either.
+    """
+    for mode in ("mode=ro", "immutable=1"):
+        connection = sqlite3.connect(
+            f"file:{quote(os.fsencode(path))}?{mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        db = Database(connection)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            db.close()
+            if mode == "immutable=1":
+                raise
+        else:
+            break
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
+def _create_privately(path: Path) -> bool:
+    """Create the file if there is none; return whether it can be written."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o700)
-    # SQLite gives its -wal and -shm files the mode of the database itself.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        # SQLite gives its -wal and -shm files the mode of the database itself.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if path.is_file() and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return False
+        raise
+    return os.access(path.parent, os.W_OK)
 
 
 def _is_current(db: Database) -> bool:
@@ -73,10 +113,15 @@ def _is_current(db: Database) -> bool:
             time.sleep(0.02)
 
 
-def _prepare(db: Database, path: Path) -> None:
+def _prepare(db: Database, path: Path, *, is_writable: bool) -> None:
+    if not is_writable:
+        raise LibraryError(f"the library {path} has an older schema and cannot be brought forward: it is read-only")
     with writer_lock(path, wait_seconds=_BUSY_SECONDS):
         if _is_current(db):
             return
+        if schema_version(db):
+            # A step forward cannot be undone: keep the library as it was.
+            make_backup(db, path)
         # These take effect on an empty file only, and before the switch to WAL.
         db.execute("PRAGMA page_size = 8192")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -92,7 +137,9 @@ class ThreadConnections:
         self._connections: dict[threading.Thread, Database] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self._connections[threading.current_thread()] = open_database(path)
+        first = open_database(path)
+        self.is_read_only = bool(first.execute("PRAGMA query_only").fetchone()[0])
+        self._connections[threading.current_thread()] = first
 
     def get(self) -> Database:
         """Return this thread's connection.
@@ -106,7 +153,7 @@ class ThreadConnections:
                 raise LibraryError("the library is closed")
             if thread not in self._connections:
                 self._close_finished_threads()
-                self._connections[thread] = connect(self.path)
+                self._connections[thread] = connect_to_read(self.path) if self.is_read_only else connect(self.path)
             return self._connections[thread]
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ detectors misread short Western texts (they see cp1250 or UTF-16), so none is us
 """
 
 import codecs
+import re
 
 from mlx_mixer.documents.unreadable import UnreadableError
 
@@ -16,6 +17,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_LINE_END = re.compile(r"\r\n?")
+# NUL ends a string in many of SQLite's functions; STX and ETX are what `marks` puts around matching words.
+_UNWANTED = "\x00\x02\x03"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\f\r\x1b\b")) + b"\x7f"
 _SAMPLE = 1 << 16
 # Some texts hold a few: the output of a terminal, a form feed of another kind.
@@ -44,6 +49,16 @@ def decode(data: bytes) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
     return data.decode("latin-1"), "latin-1"
+
+
+def clean(text: str) -> str:
+    r"""Make every line end ``\n``, and replace one for one what the index cannot live with."""
+    if "\r" in text:
+        text = _LINE_END.sub("\n", text)
+    for character in _UNWANTED:
+        if character in text:
+            text = text.replace(character, "\ufffd")
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _strictly(data: bytes, encoding: str) -> str:

@@ -22,12 +22,13 @@ class FileBytes(NamedTuple):
     inode: int
 
 
-def read_file(path: bytes, *, now_ns: int) -> FileBytes:
-    """Read a regular file of at most `MAX_FILE_BYTES`.
+def read_file(path: bytes, *, now_ns: int, max_bytes: int = MAX_FILE_BYTES) -> FileBytes:
+    """Read a regular file.
 
     Args:
         path: Where it lies; a symbolic link is refused.
         now_ns: Present time in nanoseconds since the epoch.
+        max_bytes: How large it may be.
 
     Raises:
         UnreadableError: If it is not a regular file any more, or too large.
@@ -39,10 +40,10 @@ def read_file(path: bytes, *, now_ns: int) -> FileBytes:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise UnreadableError("not a regular file")
-        data = file.read(MAX_FILE_BYTES + 1)
+        data = file.read(max_bytes + 1)
         after = os.fstat(descriptor)
-    if len(data) > MAX_FILE_BYTES:
-        raise UnreadableError(f"larger than {MAX_FILE_BYTES // 1_000_000} MB")
+    if len(data) > max_bytes:
+        raise UnreadableError(f"larger than {max_bytes // 1_000_000} MB")
     changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size != len(data)
     settled = not changed and now_ns - after.st_mtime_ns > _RACY_NS
     return FileBytes(data, after.st_size, after.st_mtime_ns if settled else UNSETTLED, after.st_ino)

@@ -7,7 +7,7 @@ are the weaker leg (Bruch et al., arXiv 2210.11934, and our own measurements). :
 library's mean vector was taken from both sides, exact for every candidate of either leg.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,20 @@ class FusionWeights:
     meaning_uncovered: float = 0.5
     meaning_exact: float = 0.1
     name: float = 1.1
+
+    @property
+    def has_meaning(self) -> bool:
+        """Whether meaning can change anything."""
+        return max(self.meaning, self.meaning_uncovered, self.meaning_exact) > 0.0
+
+    def scaled(self, scale: float) -> "FusionWeights":
+        """The same with all weights of meaning times `scale`, at most 1."""
+        return replace(
+            self,
+            meaning=min(1.0, scale * self.meaning),
+            meaning_uncovered=min(1.0, scale * self.meaning_uncovered),
+            meaning_exact=min(1.0, scale * self.meaning_exact),
+        )
 
     def for_query(self, *, is_exact: bool, coverage: float) -> float:
         """Return `a` for a query whose best hits hold `coverage` (0 to 1) of its words."""

@@ -1,12 +1,18 @@
 """The words leg: BM25 over chunks, and which files' names hold the words."""
 
+import sqlite3
+import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.query import Query, quote
-from mlx_mixer.documents.words import identifier_parts
+from mlx_mixer.documents.filters import Filters
+from mlx_mixer.documents.frequency import TermCounts
+from mlx_mixer.documents.query import Query, match_term
+from mlx_mixer.documents.words import has_cjk, identifier_parts
 
 # Weights of the columns heading, body, identifiers.
 COLUMN_WEIGHTS = (2.0, 1.0, 0.5)
@@ -16,18 +22,30 @@ _COVERAGE_HITS = 3
 _COVERAGE_TERMS = 8
 START_MARK, END_MARK = "\x02", "\x03"  # readers take these out of documents
 
+# In a library of more chunks than this, common words are left out beside rarer ones: ranking costs as much as the lists
+# of all words are long.
+LARGE_LIBRARY = 50_000
+_MAX_RANKED_TERMS = 6
+_RANKED_ROWS = 12_000
+# The ranking of one query may take this long before a cheaper one is asked.
+_DEADLINE_SECONDS = 0.12
+_STEPS_BETWEEN_LOOKS = 20_000
+
 Spans = tuple[tuple[int, int], ...]
+Place = tuple[int, int]  # content, seq
 
 _MATCHES = f"""
     SELECT chunks.id, chunks.content, chunks.seq, -chunks_fts.rank
     FROM chunks_fts
-    JOIN chunks ON chunks.id = chunks_fts.rowid
-    JOIN contents ON contents.id = chunks.content
+    CROSS JOIN chunks ON chunks.id = chunks_fts.rowid
+    CROSS JOIN contents ON contents.id = chunks.content
     WHERE chunks_fts MATCH ? AND rank MATCH 'bm25({", ".join(map(str, COLUMN_WEIGHTS))})'
-      AND contents.unreferenced_since IS NULL
+      AND contents.unreferenced_since IS NULL {{filter}}
     ORDER BY chunks_fts.rank
     LIMIT ?
 """
+_IN_FILES = "AND EXISTS (SELECT 1 FROM files f WHERE f.content = contents.id AND {visible} AND {condition})"
+VISIBLE = "f.state = 'indexed' AND f.missing_since IS NULL"
 
 
 @dataclass(frozen=True)
@@ -48,60 +66,150 @@ class ChunkMatches:
     words: tuple[str, ...]
 
 
-def search_words(db: Database, query: Query, limit: int) -> list[WordMatch]:
-    """Return the chunks with the highest BM25 for a query that is not empty, best first."""
-    return [WordMatch(*row) for row in db.execute(_MATCHES, [query.match_expression(), limit])]
+def search_words(
+    db: Database, query: Query, limit: int, *, counts: TermCounts | None = None, filters: Filters | None = None
+) -> list[WordMatch]:
+    """Return the chunks with the highest BM25 for a query that is not empty, best first.
+
+    Args:
+        db: The library.
+        query: What is looked for.
+        limit: How many chunks at most; only files that pass the filters count.
+        counts: Numbers of chunks by word, which choose the words to rank by in a large library.
+        filters: In place of those of the query.
+    """
+    filters = query.filters if filters is None else filters
+    for expression in _attempts(db, query, counts or TermCounts()):
+        try:
+            with _deadline(db, _DEADLINE_SECONDS):
+                return _ranked(db, expression, limit, filters)
+        except sqlite3.OperationalError as error:
+            if "interrupt" not in str(error):
+                raise
+    return _ranked(db, _rarest(db, query, counts or TermCounts()), limit, filters, unranked=True)
+
+
+def _ranked(db: Database, expression: str, limit: int, filters: Filters, *, unranked: bool = False) -> list[WordMatch]:
+    sql = _MATCHES
+    parameters: list[object] = []
+    where = ""
+    if not filters.is_empty:
+        condition, parameters = filters.condition()
+        where = _IN_FILES.format(visible=VISIBLE, condition=condition)
+    if unranked:
+        sql = sql.replace("-chunks_fts.rank", "0.0").replace("ORDER BY chunks_fts.rank", "")
+    rows = db.execute(sql.format(filter=where), [expression, *parameters, limit])
+    return [WordMatch(*row) for row in rows]
+
+
+def _attempts(db: Database, query: Query, counts: TermCounts) -> Iterator[str]:
+    """Yield expressions for a query, each cheaper than the one before."""
+    if query.phrases or counts.chunks(db) <= LARGE_LIBRARY:
+        yield query.match_expression()
+        return
+    count = counts.counts(db, (*query.terms, *query.parts))
+    by_count = sorted(count, key=count.__getitem__)
+    kept: list[str] = []
+    rows = 0.0
+    for term in by_count[:_MAX_RANKED_TERMS]:
+        rows += count[term]
+        if kept and rows > _RANKED_ROWS:
+            break
+        kept.append(term)
+    if len(kept) > 1 or rows <= _RANKED_ROWS or len(by_count) == 1:
+        yield query.with_terms(tuple(kept)).match_expression()
+    if len(by_count) > 1:
+        # Every word is common: what holds several of them is what is wanted.
+        yield _with_exclusions(query, " AND ".join(match_term(term) for term in by_count[:3]))
+    yield _with_exclusions(query, match_term(by_count[0]))
+
+
+def _rarest(db: Database, query: Query, counts: TermCounts) -> str:
+    count = counts.counts(db, query.words)
+    return _with_exclusions(query, match_term(min(count, key=count.__getitem__)))
+
+
+def _with_exclusions(query: Query, expression: str) -> str:
+    return f"({expression}) NOT ({query.exclusion_expression()})" if query.excluded else expression
+
+
+@contextmanager
+def _deadline(db: Database, seconds: float) -> Iterator[None]:
+    """Interrupt what runs in this connection after a time."""
+    ends = time.monotonic() + seconds
+    db.conn.set_progress_handler(lambda: time.monotonic() > ends, _STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        db.conn.set_progress_handler(None, 0)
 
 
 def name_coverage(db: Database, query: Query) -> dict[int, float]:
     """Return, by content, the share (0 to 1] of the query's terms that the path of a file with it holds.
 
-    A term found in the folders alone counts half. Contents no term leads to are absent.
+    A term found in the folders alone counts half. Contents no term leads to are absent, and so are files that the
+    query's filters leave out.
     """
-    terms = (*query.phrases, *query.terms)[:_COVERAGE_TERMS]
+    terms = query.words[:_COVERAGE_TERMS]
     found: Counter[int] = Counter()
     for term in terms:
         in_name = _files_named(db, "name", term)
         found.update(dict.fromkeys(in_name, 2))
         found.update(dict.fromkeys(_files_named(db, "folder", term) - in_name, 1))
+    if not found:
+        return {}
+    condition, parameters = query.filters.condition()
+    files = ", ".join(map(str, found))  # our own integers
     coverage: dict[int, float] = {}
-    for file, halves in found.items():
-        row = db.execute(
-            "SELECT content FROM files WHERE id = ? AND state = 'indexed' AND missing_since IS NULL", [file]
-        ).fetchone()
-        if row:
-            coverage[row[0]] = max(coverage.get(row[0], 0.0), halves / 2 / len(terms))
+    for file, content in db.execute(
+        f"SELECT f.id, f.content FROM files f WHERE f.id IN ({files}) AND {VISIBLE} AND {condition}", parameters
+    ):
+        coverage[content] = max(coverage.get(content, 0.0), found[file] / 2 / len(terms))
     return coverage
 
 
 def _files_named(db: Database, column: str, term: str) -> set[int]:
     rows = db.execute(
         "SELECT rowid FROM names_fts WHERE names_fts MATCH ? LIMIT ?",
-        [f"{column} : {quote(term)}", _MAX_NAME_MATCHES + 1],
+        [f"{column} : ({match_term(term)})", _MAX_NAME_MATCHES + 1],
     ).fetchall()
     return {row[0] for row in rows} if len(rows) <= _MAX_NAME_MATCHES else set()
 
 
-def word_coverage(db: Database, query: Query, matches: list[WordMatch]) -> float:
+def word_coverage(db: Database, query: Query, matches: Sequence[WordMatch]) -> float:
     """Return the largest share of the query's terms that one of the best hits holds."""
-    terms = (*query.phrases, *query.terms)[:_COVERAGE_TERMS]
-    best = 0
-    for match in matches[:_COVERAGE_HITS]:
-        found = sum(_holds(db, match.chunk, term) for term in terms)
-        best = max(best, found)
+    terms = covered_terms(query)
+    best = max((len(held_terms(db, match.chunk, terms)) for match in matches[:_COVERAGE_HITS]), default=0)
     return best / len(terms) if terms else 0.0
 
 
-def excluded_places(db: Database, query: Query) -> set[tuple[int, int]]:
-    """Return the ``(content, seq)`` of the chunks that hold what the query excludes."""
+def held_terms(db: Database, chunk: int, terms: Sequence[str]) -> tuple[str, ...]:
+    """Return those of some terms that a chunk holds."""
+    return tuple(term for term in terms if _holds(db, chunk, match_term(term)))
+
+
+def covered_terms(query: Query) -> tuple[str, ...]:
+    """The terms that are looked at to say how much of a query a chunk holds."""
+    return query.words[:_COVERAGE_TERMS]
+
+
+def chunk_ids(db: Database, places: Sequence[Place]) -> dict[Place, int]:
+    """Return the ids of the chunks at some places that are (still) there."""
+    found: dict[Place, int] = {}
+    for place in places:
+        row = db.execute("SELECT id FROM chunks WHERE content = ? AND seq = ?", place).fetchone()
+        if row:
+            found[place] = row[0]
+    return found
+
+
+def without_excluded(db: Database, query: Query, places: Sequence[Place]) -> list[Place]:
+    """Return those places that hold nothing of what the query excludes, in order."""
     if not query.excluded:
-        return set()
-    return set(
-        db.execute(
-            "SELECT content, seq FROM chunks_fts JOIN chunks ON chunks.id = chunks_fts.rowid WHERE chunks_fts MATCH ?",
-            [query.exclusion_expression()],
-        )
-    )
+        return list(places)
+    excluded = query.exclusion_expression()
+    ids = chunk_ids(db, places)
+    return [place for place in places if place in ids and not _holds(db, ids[place], excluded)]
 
 
 def matches_in(db: Database, query: Query, chunk: int) -> ChunkMatches:
@@ -116,11 +224,27 @@ def matches_in(db: Database, query: Query, chunk: int) -> ChunkMatches:
     if row is None:
         return ChunkMatches((), ())
     heading, body, identifiers = (split_marks(column) for column in row)
-    inside_names = {word.lower() for word in _marked_words(*identifiers)}
-    parts = [(a, b) for a, b in identifier_parts(body[0]) if body[0][a:b].lower() in inside_names]
-    spans = sorted({*body[1], *(part for part in parts if not any(a < part[1] and part[0] < b for a, b in body[1]))})
-    words = [body[0][a:b] for a, b in spans] + _marked_words(*heading) + _marked_words(*identifiers)
-    return ChunkMatches(tuple(spans), tuple(dict.fromkeys(word.lower() for word in words)))
+    inside_names = {word.lower() for phrase in _marked_words(*identifiers) for word in phrase.split()}
+    parts: list[tuple[int, int]] = []
+    if inside_names:
+        parts = [(a, b) for a, b in identifier_parts(body[0]) if body[0][a:b].lower() in inside_names]
+    spans = joined(body[1], parts)
+    words = [body[0][a:b] for a, b in spans] + _marked_words(*heading)
+    # Pairs of CJK letters are how the index finds a word, not words.
+    words += [word for word in sorted(inside_names) if not has_cjk(word)]
+    return ChunkMatches(spans, tuple(dict.fromkeys(word.lower() for word in words)))
+
+
+def joined(spans: Sequence[tuple[int, int]], parts: Sequence[tuple[int, int]]) -> Spans:
+    """Return spans in order, together with those parts that lie beside them; parts that overlap become one."""
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(parts):
+        if result and start < result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    beside = [part for part in result if not any(a < part[1] and part[0] < b for a, b in spans)]
+    return tuple(sorted({*spans, *beside}))
 
 
 def split_marks(text: str) -> tuple[str, Spans]:
@@ -141,6 +265,6 @@ def _marked_words(text: str, spans: Spans) -> list[str]:
     return [text[start:end] for start, end in spans]
 
 
-def _holds(db: Database, chunk: int, term: str) -> bool:
-    row = db.execute("SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? AND rowid = ?", [quote(term), chunk])
+def _holds(db: Database, chunk: int, expression: str) -> bool:
+    row = db.execute("SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? AND rowid = ?", [expression, chunk])
     return row.fetchone() is not None

@@ -1,10 +1,10 @@
 """The library: the one door to a user's documents."""
 
 import os
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +12,7 @@ from typing import Self
 from sqlite_utils import Database
 
 from mlx_mixer.documents import store
+from mlx_mixer.documents.backup import backups
 from mlx_mixer.documents.catalogue import (
     ChunkRow,
     DocumentRow,
@@ -21,13 +22,33 @@ from mlx_mixer.documents.catalogue import (
     left_out,
     library_status,
 )
+from mlx_mixer.documents.check import MOST_ITEMS, CheckProgress, CheckReport, check_library
+from mlx_mixer.documents.collect import check_and_back_up, collect_garbage, give_back_room
 from mlx_mixer.documents.database import ThreadConnections
 from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
+from mlx_mixer.documents.export import Format, Precision, count_rows, export_rows, write_table
+from mlx_mixer.documents.failures import FAILURES, failure
+from mlx_mixer.documents.filters import Filters
+from mlx_mixer.documents.frequency import TermCounts
+from mlx_mixer.documents.gate import Gate, gated_weights, store_gate, stored_gate
+from mlx_mixer.documents.highlight import Explaining, meaning_spans
 from mlx_mixer.documents.indexing import TextStage
+from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.lock import writer_lock
-from mlx_mixer.documents.meaning import embed_pending
-from mlx_mixer.documents.query import parse_query
-from mlx_mixer.documents.search import SearchResult, search
+from mlx_mixer.documents.meaning import embed_pending, pending_chunks
+from mlx_mixer.documents.passages import (
+    FileState,
+    Passage,
+    StoredDocument,
+    file_state,
+    passages_around,
+    stored_document,
+)
+from mlx_mixer.documents.query import Query, parse_query
+from mlx_mixer.documents.reader_process import ReaderProcess
+from mlx_mixer.documents.search import Reorder, SearchResult, Settings, search, search_similar
+from mlx_mixer.documents.settings import LAST_CHECK, set_setting
+from mlx_mixer.documents.similar import place_of, place_of_chunk
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
 from mlx_mixer.errors import LibraryError
@@ -37,6 +58,10 @@ AnyPath = str | bytes | os.PathLike[str]
 
 
 def _no_progress(_: Progress) -> None:
+    pass
+
+
+def _no_counts(_done: int, _total: int) -> None:
     pass
 
 
@@ -61,7 +86,10 @@ class Library:
     def __init__(self, path: Path | None = None, *, embedder: TextEmbedder | None = None) -> None:
         self.path = Path(path) if path is not None else default_paths().library
         self._connections = ThreadConnections(self.path)
-        self._meaning: Meaning | None = None  # one attribute, so that threads see it change in one step
+        # Embedder and vectors change in one step: threads must never see those of two models together.
+        self._counts = TermCounts()
+        self._meaning: Meaning | None = None
+        self._earlier: Meaning | None = None
         if embedder is not None:
             self.attach(embedder)
 
@@ -78,7 +106,13 @@ class Library:
         self._connections.close()
 
     def attach(self, embedder: TextEmbedder) -> None:
-        """Search by meaning from now on; vectors of an earlier embedder stay in the file."""
+        """Search by meaning from now on.
+
+        An embedder that was attached before goes on answering until the new one has a vector for every document; its
+        own vectors stay in the file for a week after it was last used.
+        """
+        before = self._serving
+        self._earlier = before if before and before.embedder.fingerprint != embedder.fingerprint else None
         self._meaning = Meaning(embedder, VectorIndex(embedder.fingerprint, embedder.dims))
 
     def add(
@@ -98,29 +132,59 @@ class Library:
             is_cancelled: Asked between files and batches; True stops there.
 
         Raises:
-            LibraryError: If another process is writing to this library.
+            LibraryError: If another process is writing to this library, or its file is damaged.
         """
         tally = Tally()
-        with self._writing() as db:
-            stage = TextStage(db, tally, progress=progress or _no_progress, is_cancelled=is_cancelled or _never)
+        progress, is_cancelled = progress or _no_progress, is_cancelled or _never
+        with self._writing() as db, ReaderProcess() as process:
+            stage = TextStage(db, tally, process, progress=progress, is_cancelled=is_cancelled)
             for path in paths:
                 if not tally.cancelled:
-                    self._add_one(stage, tally, os.fsencode(path))
-            with write_transaction(db):
-                store.forget(db, int(time.time()) - store.GRACE_SECONDS)
+                    stage.run(_absolute(os.fsencode(path)))
             self._embed(db, tally, progress, is_cancelled)
+            collect_garbage(db, int(time.time()), self._fingerprint)
+            if not tally.cancelled:
+                check_and_back_up(db, self.path, int(time.time()))
         return tally.report()
 
     def refresh(
         self,
+        paths: Iterable[AnyPath] | None = None,
         *,
         progress: Callable[[Progress], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> AddReport:
-        """`add` everything that was added before, again."""
-        with self._reading() as db:
-            roots = [row[0] for row in db.execute("SELECT path FROM roots ORDER BY path")]
+        """`add` everything that was added before, again.
+
+        Args:
+            paths: Look at these parts of it only; what no walk comes to is passed over.
+            progress: As for `add`.
+            is_cancelled: As for `add`.
+        """
+        roots = self.root_paths()
+        if paths is not None:
+            with self._reading() as db:
+                roots = store.reached_paths(db, [_absolute(os.fsencode(path)) for path in paths])
         return self.add(roots, progress=progress, is_cancelled=is_cancelled)
+
+    def retry(
+        self,
+        paths: Iterable[AnyPath] = (),
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> AddReport:
+        """Read again what could not be read before, at these paths and below, or everywhere; then as `refresh`."""
+        chosen = [_absolute(os.fsencode(path)) for path in paths]
+        with self._writing() as db, write_transaction(db):
+            for path in chosen or [b"/"]:
+                store.judge_again(db, path)
+        return self.refresh(chosen or None, progress=progress, is_cancelled=is_cancelled)
+
+    def root_paths(self) -> list[bytes]:
+        """The files and folders that were added, as the system names them."""
+        with self._reading() as db:
+            return [row[0] for row in db.execute("SELECT path FROM roots ORDER BY path")]
 
     def embed_pending(
         self,
@@ -140,7 +204,18 @@ class Library:
             self._embed(db, tally, progress, is_cancelled)
         return tally.report()
 
-    def search(self, query: str, *, limit: int = 10, prefix: bool = False, words_only: bool = False) -> SearchResult:
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        prefix: bool = False,
+        words_only: bool = False,
+        grouped: bool = False,
+        highlight: bool = False,
+        filters: Filters | None = None,
+        reorder: Reorder | None = None,
+    ) -> SearchResult:
         """Find places by what the user typed (see `mlx_mixer.documents.query` for the grammar).
 
         Args:
@@ -148,19 +223,167 @@ class Library:
             limit: How many hits at most.
             prefix: Whether the last word may be unfinished, for search while typing.
             words_only: Leave meaning out even with an embedder.
+            grouped: One hit for each file, with its further places, in place of up to three hits.
+            highlight: Mark words that are near in meaning too.
+            filters: Conditions on files, beside those in the query.
+            reorder: See `mlx_mixer.documents.rerank`.
         """
-        leg = None if words_only else self._meaning
+        leg = None if words_only else self._serving
+        parsed = parse_query(query, prefix=prefix)
+        parsed = replace(parsed, filters=parsed.filters & (filters or Filters()))
         with self._reading() as db:
-            return search(db, parse_query(query, prefix=prefix), limit=limit, meaning=leg)
+            weights = gated_weights(db, None if leg is None else leg.embedder.fingerprint)
+            settings = Settings(weights=weights, grouped=grouped, highlight=highlight)
+            return search(
+                db,
+                parsed,
+                limit=limit,
+                meaning=leg if weights.has_meaning else None,
+                settings=settings,
+                counts=self._counts,
+                reorder=reorder,
+            )
 
-    def chunk(self, chunk_id: int, *, query: str = "") -> ChunkRow:
+    def similar(
+        self,
+        path: AnyPath,
+        line: int | None = None,
+        *,
+        limit: int = 10,
+        filters: Filters | None = None,
+    ) -> SearchResult:
+        """Find passages of other files that are like one of this file, by their stored vectors; one hit for each file.
+
+        Args:
+            path: A file in the library.
+            line: A line of the passage; the file's first passage by default.
+            limit: How many hits at most.
+            filters: Conditions on the files that are looked at.
+
+        Raises:
+            LibraryError: If the file is not in the library, or no embedder is attached, or it is not embedded yet.
+        """
+        with self._reading() as db:
+            return self._similar(db, place_of(db, _absolute(os.fsencode(path)), line), limit, filters)
+
+    def similar_to(self, chunk_id: int, *, limit: int = 10) -> SearchResult:
+        """As `similar`, for the passage of a hit."""
+        with self._reading() as db:
+            return self._similar(db, place_of_chunk(db, chunk_id), limit, None)
+
+    def check(
+        self,
+        *,
+        most: int = MOST_ITEMS,
+        progress: CheckProgress | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> CheckReport:
+        """Measure on this library's own headings and docstrings whether meaning helps; nothing is stored.
+
+        Args:
+            most: How many known items to look for at most.
+            progress: Called with the number of items done and of all.
+            is_cancelled: Asked between items; True stops there.
+
+        Raises:
+            LibraryError: If no embedder is attached, too little is embedded, or the library has too few items.
+        """
+        if self._meaning is None:
+            raise LibraryError("no embedder is attached to this library")
+        with self._reading() as db:
+            return check_library(
+                db,
+                self._meaning,
+                most=most,
+                progress=progress or _no_counts,
+                is_cancelled=is_cancelled or _never,
+            )
+
+    def gate(self) -> Gate | None:
+        """Return what the last check with the attached embedder decided, if there was one."""
+        with self._reading() as db:
+            return None if self._fingerprint is None else stored_gate(db, self._fingerprint)
+
+    def set_gate(self, gate: Gate | None) -> None:
+        """Let searches go by the decision of a check from now on, or by the shipped weights.
+
+        Raises:
+            LibraryError: If no embedder is attached, or another process is writing.
+        """
+        if self._fingerprint is None:
+            raise LibraryError("no embedder is attached to this library")
+        with self._writing() as db, write_transaction(db):
+            store_gate(db, self._fingerprint, gate)
+
+    def chunk(self, chunk_id: int, *, query: str = "", highlight: bool = False) -> ChunkRow:
         """Return a hit's whole passage, with the query's words marked.
+
+        Args:
+            chunk_id: That of the hit.
+            query: What was searched for.
+            highlight: Mark words that are near in meaning too.
 
         Raises:
             LibraryError: If it is not in the library any more.
         """
         with self._reading() as db:
-            return chunk_row(db, chunk_id, parse_query(query))
+            parsed = parse_query(query)
+            row = chunk_row(db, chunk_id, parsed)
+            leg = self._serving
+            if not highlight or leg is None or not parsed.text or not isinstance(leg.embedder, Explaining):
+                return row
+            vector = leg.embedder.embed([parsed.text], "query")[0]
+            return replace(row, meaning_marks=meaning_spans(leg.embedder, row.text, vector, row.marks))
+
+    def passages(self, chunk_ids: Sequence[int]) -> list[Passage]:
+        """Return hits with what stands around them in their sections; see `mlx_mixer.documents.passages`."""
+        with self._reading() as db:
+            return passages_around(db, chunk_ids)
+
+    def stored_document(self, content: int) -> StoredDocument:
+        """Return the whole text that was read from a file.
+
+        Raises:
+            LibraryError: If it is not in the library any more.
+        """
+        with self._reading() as db:
+            return stored_document(db, content)
+
+    def file_state(self, path: str, content_digest: bytes, *, now_ns: int) -> FileState:
+        """Whether a file still holds the very bytes that were read."""
+        return file_state(path, content_digest, now_ns=now_ns)
+
+    def export(
+        self,
+        out: Path,
+        *,
+        kind: Format = "parquet",
+        vectors: bool = False,
+        precision: Precision = "float16",
+        progress: Callable[[Progress], None] | None = None,
+    ) -> int:
+        """Write every chunk, and its vector if wanted, as a table; see `mlx_mixer.documents.export`.
+
+        Returns:
+            How many chunks were written.
+
+        Raises:
+            LibraryError: If vectors are wanted and no embedder is attached to say which.
+            UsageError: If something is at `out` already, or a package is missing.
+        """
+        meaning = self._meaning if vectors else None
+        if vectors and meaning is None:
+            raise LibraryError("no embedder is attached to this library, so it is not known whose vectors to write")
+        with self._reading() as db:
+            total = count_rows(db)
+            return write_table(
+                export_rows(db, None if meaning is None else meaning.embedder.fingerprint),
+                out,
+                kind=kind,
+                dims=None if meaning is None else meaning.embedder.dims,
+                precision=precision,
+                progress=None if progress is None else lambda done: progress(Progress("export", done, total)),
+            )
 
     def status(self) -> LibraryStatus:
         """Count what is in the library."""
@@ -186,8 +409,30 @@ class Library:
         with self._writing() as db:
             with write_transaction(db):
                 removed = store.remove_path(db, _absolute(os.fsencode(path)))
-            db.execute("PRAGMA incremental_vacuum").fetchall()  # one step per page
+                set_setting(db, LAST_CHECK, 0)  # a new copy soon
+            give_back_room(db)
+            # What is to be forgotten must not live on in a copy.
+            for copy in backups(self.path):
+                copy.unlink()
         return removed
+
+    @property
+    def _serving(self) -> Meaning | None:
+        """What answers by meaning: the attached embedder, or the one before it while that knows more."""
+        earlier, current = self._earlier, self._meaning
+        if earlier is None or current is None:
+            return current
+        with self._reading() as db:
+            if pending_chunks(db, current.embedder.fingerprint):
+                return earlier
+        self._earlier = None
+        return current
+
+    def _similar(self, db: Database, place: Place, limit: int, filters: Filters | None) -> SearchResult:
+        if self._meaning is None:
+            raise LibraryError("no embedder is attached to this library")
+        query = Query("", filters=filters or Filters())
+        return search_similar(db, place, self._meaning, limit=limit, query=query, settings=Settings(grouped=True))
 
     @property
     def _fingerprint(self) -> str | None:
@@ -198,20 +443,13 @@ class Library:
         """Give this thread's connection; failures of SQLite become one clear line."""
         try:
             yield self._connections.get()
-        except sqlite3.Error as error:
-            raise LibraryError(f"the library {self.path} failed: {error}; what was committed before is kept") from error
+        except FAILURES as error:
+            raise failure(self.path, error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Database]:
         with writer_lock(self.path), self._reading() as db:
             yield db
-
-    def _add_one(self, stage: TextStage, tally: Tally, path: bytes) -> None:
-        absolute = _absolute(path)
-        if os.path.lexists(absolute):
-            stage.run(absolute)
-        else:
-            tally.failed.append(FileNote(os.fsdecode(path), "no such file or folder"))
 
     def _embed(
         self,
@@ -223,6 +461,8 @@ class Library:
         leg = self._meaning
         if leg is None or tally.cancelled:
             return
+        with write_transaction(db):
+            store.remember_embedder(db, leg.embedder.fingerprint, leg.embedder.dims, int(time.time()))
         progress, is_cancelled = progress or _no_progress, is_cancelled or _never
         embed_pending(db, leg.embedder, tally, progress=progress, is_cancelled=is_cancelled)
 

@@ -10,6 +10,10 @@ from pathlib import Path
 from mlx_mixer.errors import LibraryError
 
 
+class LibraryBusyError(LibraryError):
+    """Another process or thread is writing; later it will not be."""
+
+
 @contextmanager
 def writer_lock(library: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the library's writer lock for a block.
@@ -19,7 +23,8 @@ def writer_lock(library: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         wait_seconds: How long to wait for another writer to finish.
 
     Raises:
-        LibraryError: If another process or thread is still writing after that time, or the folder is not writable.
+        LibraryBusyError: If another process or thread is still writing after that time.
+        LibraryError: If the folder is not writable.
     """
     path = library.with_name(library.name + ".lock")
     try:
@@ -35,6 +40,47 @@ def writer_lock(library: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         os.close(descriptor)  # also lets go of the lock
 
 
+@contextmanager
+def watcher_lock(library: Path) -> Iterator[None]:
+    """Be the one process that watches a library's folders.
+
+    Raises:
+        LibraryError: If another one does already.
+    """
+    descriptor = os.open(_watcher_file(library), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace") or "unknown"
+            raise LibraryError(f"process {owner} watches this library already") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def watching_process(library: Path) -> int | None:
+    """Return the id of the process that watches a library's folders, if one does."""
+    try:
+        descriptor = os.open(_watcher_file(library), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 32, 0)
+        return int(owner) if owner.isdigit() else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _watcher_file(library: Path) -> Path:
+    return library.with_name(library.name + ".watch")
+
+
 def _acquire(descriptor: int, deadline: float) -> None:
     while True:
         try:
@@ -42,7 +88,7 @@ def _acquire(descriptor: int, deadline: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 owner = os.pread(descriptor, 32, 0).decode("ascii", "replace") or "unknown"
-                raise LibraryError(
+                raise LibraryBusyError(
                     f"this library is being written by process {owner}; searching works, try again when it is done"
                 ) from None
             time.sleep(0.02)

@@ -11,7 +11,7 @@ import numpy as np
 from sqlite_utils import Database
 
 from mlx_mixer.documents.events import Progress, Tally
-from mlx_mixer.documents.indexing import embedding_text
+from mlx_mixer.documents.prepare import embedding_text
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.vectors import Floats, TextEmbedder, from_blob, to_blob
 from mlx_mixer.errors import LibraryError

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1
+from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1, SCHEMA_V2
 from mlx_mixer.documents.transactions import write_transaction
+from mlx_mixer.documents.words import identifier_words, suffix_of
 from mlx_mixer.errors import LibraryError
 
 Migration = Callable[[Database], None]
@@ -20,7 +21,32 @@ def create_schema(db: Database) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_schema,)
+def add_pages_and_suffixes(db: Database) -> None:
+    for statement in SCHEMA_V2:
+        db.execute(statement)
+    rows = db.execute("SELECT id, path FROM files").fetchall()
+    db.conn.executemany("UPDATE files SET suffix = ? WHERE id = ?", [(suffix_of(path), file) for file, path in rows])
+
+
+def add_cjk_pairs(db: Database) -> None:
+    """Put pairs of Chinese, Japanese and Korean letters among the searchable words of chunks that have such letters."""
+    rows = db.execute(
+        "SELECT id, heading, body, identifiers FROM chunks WHERE heading || body GLOB '*[\u3005-\u9fff\uac00-\ud7a3]*'"
+    ).fetchall()
+    for chunk, heading, body, old in rows:
+        new = identifier_words(body)
+        db.execute(
+            "INSERT INTO chunks_fts (chunks_fts, rowid, heading, body, identifiers) VALUES ('delete', ?, ?, ?, ?)",
+            [chunk, heading, body, old],
+        )
+        db.execute("UPDATE chunks SET identifiers = ? WHERE id = ?", [new, chunk])
+        db.execute(
+            "INSERT INTO chunks_fts (rowid, heading, body, identifiers) VALUES (?, ?, ?, ?)",
+            [chunk, heading, body, new],
+        )
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_schema, add_pages_and_suffixes, add_cjk_pairs)
 
 
 def schema_version(db: Database) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import re
-from fnmatch import fnmatchcase
 
 # Folders of tools: copies of other people's text, or caches that change all the time.
 _TOOL_FOLDERS = frozenset({"node_modules", "bower_components", "__pycache__", "site-packages", "__MACOSX"})
@@ -10,14 +9,15 @@ _TOOL_FOLDERS = frozenset({"node_modules", "bower_components", "__pycache__", "s
 FOLDER_MARKS = {b"pyvenv.cfg": "a Python environment", b"CACHEDIR.TAG": "a cache folder"}
 
 _SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".password-store", "keychains"})
-_SECRET_FILES = (
-    ".env", ".env.*", "*.env", ".netrc", "_netrc", ".pgpass", ".npmrc", ".pypirc", ".git-credentials", ".htpasswd",
-    "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdb", "*.kdbx", "*.ppk", "*.ovpn", "*.gpg", "*.pgp",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "credentials", "credentials.json", "secrets.json", "secrets.y*ml",
-)  # fmt: skip
+_SECRET_NAMES = frozenset(
+    b".env .netrc _netrc .pgpass .npmrc .pypirc .git-credentials .htpasswd credentials credentials.json secrets.json"
+    b" secrets.yml secrets.yaml".split()
+)
+_SECRET_BEGINNINGS = (b".env.", b"id_rsa", b"id_dsa", b"id_ecdsa", b"id_ed25519")
+_SECRET_SUFFIXES = b"env pem key p12 pfx jks keystore kdb kdbx ppk ovpn gpg pgp".split()
 _PRIVATE_KEY = re.compile(rb"^-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----", re.MULTILINE)
 
-_LATER = ".pdf .docx .odt .epub .pptx .xlsx .ods .odp .doc .rtf .xls .ppt .ipynb .eml .mbox .msg .pages"
+_LATER = ".doc .dot .xls .xlsb .ppt .msg .pages .numbers"
 _BINARY = """
     .png .jpg .jpeg .gif .bmp .tif .tiff .webp .heic .heif .ico .icns .psd .raw .cr2 .nef .avif .xcf
     .mp3 .m4a .aac .flac .ogg .opus .wav .aiff .mp4 .m4v .mov .mkv .avi .webm .wmv .mpg .mpeg
@@ -27,8 +27,11 @@ _BINARY = """
     .gguf
     .ttf .otf .woff .woff2 .eot .model .mo .swp
 """
-_LATER_SUFFIXES = frozenset(_LATER.split())
-_BINARY_SUFFIXES = frozenset(_BINARY.split())
+_SUFFIX_REASONS = {
+    **{suffix[1:].encode(): f"not text ({suffix})" for suffix in _BINARY.split()},
+    **{suffix[1:].encode(): f"{suffix} files cannot be read yet" for suffix in _LATER.split()},
+    **dict.fromkeys(_SECRET_SUFFIXES, "may hold secrets"),
+}
 
 
 def folder_reason(name: bytes) -> str | None:
@@ -43,15 +46,15 @@ def folder_reason(name: bytes) -> str | None:
 
 def file_reason(name: bytes) -> str | None:
     """Say why a file with this name is not opened, if so."""
-    text = os.fsdecode(name).lower()
-    if any(fnmatchcase(text, pattern) for pattern in _SECRET_FILES):
+    # Asked of every file at every walk, so by tables and not by patterns.
+    name = name.lower()
+    if name in _SECRET_NAMES or name.startswith(_SECRET_BEGINNINGS):
         return "may hold secrets"
-    if text.startswith("."):
+    stem, _, suffix = name.rpartition(b".")
+    reason = _SUFFIX_REASONS.get(suffix) if stem else None
+    if name.startswith(b".") and reason != "may hold secrets":
         return "hidden"
-    suffix = os.path.splitext(text)[1]  # noqa: PTH122  (a name, not a path)
-    if suffix in _LATER_SUFFIXES:
-        return f"{suffix} files cannot be read yet"
-    return f"not text ({suffix})" if suffix in _BINARY_SUFFIXES else None
+    return reason
 
 
 def content_reason(data: bytes) -> str | None:

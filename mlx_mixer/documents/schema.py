@@ -1,4 +1,4 @@
-"""The tables of schema version 1.
+"""The tables: those of schema version 1, and what each later version adds to them.
 
 Documents are content-addressed: `files` says where bytes lie, `contents` what those bytes are, so a rename, a copy or
 a return to an earlier version costs no reading into the index and no embedding. Chunk bodies do not overlap: joined in
@@ -119,4 +119,42 @@ SCHEMA_V1 = (
     ) STRICT
     """,
     "CREATE INDEX vectors_content ON vectors (content)",
+)
+
+SCHEMA_V2 = (
+    # Facts about the library itself: when it was last checked and copied, weights that were measured, who watches.
+    """
+    CREATE TABLE settings (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    # Folders at which another file system was mounted when they were looked through: what lies below is away, and not
+    # deleted, while nothing is mounted there.
+    "CREATE TABLE mounts (path BLOB PRIMARY KEY) STRICT, WITHOUT ROWID",
+    # Whose vectors are in `vectors`. last_used: Unix time.
+    """
+    CREATE TABLE embedders (
+        fingerprint TEXT PRIMARY KEY,
+        dims        INTEGER NOT NULL,
+        last_used   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    # page: counted from 1, of the chunk's first character; NULL where the format has none.
+    "ALTER TABLE chunks ADD COLUMN page INTEGER",
+    # note: what a reader had to say about a document it could not take in whole.
+    "ALTER TABLE contents ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+    # modified: Unix time of the last change, always true (unlike mtime_ns). suffix: lower case, without its dot.
+    "ALTER TABLE files ADD COLUMN modified INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE files ADD COLUMN suffix TEXT NOT NULL DEFAULT ''",
+    # Who judged the bytes; both NULL where nobody looked at them. A newer version looks again.
+    "ALTER TABLE files ADD COLUMN reader TEXT",
+    "ALTER TABLE files ADD COLUMN reader_version INTEGER",
+    # How many whole walks in a row did not find it.
+    "ALTER TABLE files ADD COLUMN missing_scans INTEGER NOT NULL DEFAULT 0",
+    "UPDATE files SET modified = mtime_ns / 1000000000 WHERE mtime_ns > 0",
+    """
+    UPDATE files SET (reader, reader_version) = (SELECT reader, reader_version FROM contents WHERE id = files.content)
+    WHERE content IS NOT NULL
+    """,
 )

@@ -1,5 +1,7 @@
-"""The part of a chunk that is shown for a hit, and where in it the words are."""
+"""The part of a chunk that is shown for a hit, and where in it the words are, and what is near them in meaning."""
 
+import re
+from bisect import bisect_right
 from typing import NamedTuple
 
 from mlx_mixer.documents.lexical import Spans
@@ -8,35 +10,51 @@ SNIPPET_CHARACTERS = 240
 # Of the shown text, the part that comes before the first match.
 _LEAD = 60
 _ELLIPSIS = "…"
+_SPACE = re.compile(r"\s+")
 
 
 class Snippet(NamedTuple):
-    """`text` on one line; `marks` are character spans in it; `start` is where in the body the first match lies."""
+    """`text` on one line; `marks` are character spans in it; `start` is where in the body the first match lies.
+
+    `meaning_marks` are the spans of what is near in meaning.
+    """
 
     text: str
     marks: Spans
     start: int
+    meaning_marks: Spans = ()
 
 
-def make_snippet(body: str, spans: Spans, *, width: int = SNIPPET_CHARACTERS) -> Snippet:
+def make_snippet(body: str, spans: Spans, near: Spans = (), *, width: int = SNIPPET_CHARACTERS) -> Snippet:
     """Choose the stretch of `body` with the most different matching words, white space folded.
 
     Args:
         body: Text of the chunk.
         spans: What matches in it, in order.
+        near: What is near in meaning, in order; it chooses the stretch only where nothing matches.
         width: Longest snippet, in characters, ellipses not counted.
     """
-    first = _best_window(body, spans, width)
+    deciding = spans or near
+    first = _best_window(body, deciding, width)
     content_start = len(body) - len(body.lstrip())
-    start = max(content_start, _word_start(body, first - _LEAD)) if spans else content_start
+    start = max(content_start, _word_start(body, first - _LEAD)) if deciding else content_start
     end = min(len(body.rstrip()), start + width)
     if end < len(body.rstrip()):
         end = _word_end(body, end, start)
     text, marks = _fold(body, start, end, spans)
+    meaning_marks = _fold(body, start, end, near)[1] if near else ()
     lead = _ELLIPSIS if start > content_start else ""
     tail = _ELLIPSIS if end < len(body.rstrip()) else ""
-    shifted = tuple((a + len(lead), b + len(lead)) for a, b in marks)
-    return Snippet(lead + text + tail, shifted, first if spans else content_start)
+    return Snippet(
+        lead + text + tail,
+        _shifted(marks, len(lead)),
+        first if deciding else content_start,
+        _shifted(meaning_marks, len(lead)),
+    )
+
+
+def _shifted(spans: Spans, by: int) -> Spans:
+    return tuple((start + by, end + by) for start, end in spans)
 
 
 def _best_window(body: str, spans: Spans, width: int) -> int:
@@ -67,19 +85,18 @@ def _word_end(body: str, end: int, start: int) -> int:
 
 def _fold(body: str, start: int, end: int, spans: Spans) -> tuple[str, Spans]:
     """Fold runs of white space in ``body[start:end]`` into one space, and move the spans along."""
-    folded: list[str] = []
-    moved: list[int] = []  # for every character of the window, its place in the folded text
-    for character in body[start:end]:
-        if character.isspace():
-            if folded and folded[-1] != " ":
-                moved.append(len(folded))
-                folded.append(" ")
-            else:
-                moved.append(max(len(folded) - 1, 0))
-        else:
-            moved.append(len(folded))
-            folded.append(character)
-    moved.append(len(folded))
-    marks = [(moved[max(a, start) - start], moved[min(b, end) - start]) for a, b in spans if a < end and b > start]
-    text = "".join(folded).rstrip()
+    runs = [match.span() for match in _SPACE.finditer(body, start, end)]
+    ends = [run_end for _, run_end in runs]
+    lost = [0]  # by how much what follows so many runs has moved to the left
+    for run_start, run_end in runs:
+        kept = 0 if run_start == start else 1
+        lost.append(lost[-1] + run_end - run_start - kept)
+
+    def moved(position: int) -> int:
+        passed = bisect_right(ends, position)
+        inside = passed < len(runs) and runs[passed][0] < position
+        return (runs[passed][0] + (runs[passed][0] > start) if inside else position) - start - lost[passed]
+
+    text = _SPACE.sub(" ", body[start:end]).strip()
+    marks = [(moved(max(a, start)), moved(min(b, end))) for a, b in spans if a < end and b > start]
     return text, tuple((a, min(b, len(text))) for a, b in marks if a < min(b, len(text)))

@@ -1,6 +1,6 @@
 """The write side of the library: roots, files and contents. Every function here runs inside a write transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,6 +11,7 @@ from mlx_mixer.documents.words import PathWords
 
 # How long what nothing refers to is kept: long enough to come back from another branch or a disk that was away.
 GRACE_SECONDS = 7 * 24 * 3600
+_WALKS_TO_FORGET = 2
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class ChunkData:
 
     start: int
     line: int
+    page: int | None
     heading: str
     body: str
     identifiers: str
@@ -35,6 +37,7 @@ class ContentData:
     title: str
     encoding: str
     characters: int
+    note: str
     chunks: Sequence[ChunkData]
 
 
@@ -47,13 +50,16 @@ class FileData:
     size: int = 0
     mtime_ns: int = 0
     inode: int = 0
+    modified: int = 0
+    reader: str | None = None
+    reader_version: int | None = None
     state: Literal["indexed", "skipped", "failed"] = "indexed"
     reason: str | None = None
     content: ContentData | int | None = None
 
 
 class KnownFile(NamedTuple):
-    """What the library remembers of a path; `reader_version` is None for files left out."""
+    """What the library remembers of a path; `reader` is None where nobody looked at its bytes."""
 
     id: int
     size: int
@@ -62,23 +68,34 @@ class KnownFile(NamedTuple):
     state: str
     reason: str | None
     content: int | None
+    reader: str | None
     reader_version: int | None
     missing_since: int | None
 
 
-def known_files(db: Database, root: int) -> dict[bytes, KnownFile]:
-    """Read everything remembered below a root."""
-    rows = db.execute(
-        "SELECT f.path, f.id, f.size, f.mtime_ns, f.inode, f.state, f.reason, f.content, c.reader_version,"
-        " f.missing_since FROM files f LEFT JOIN contents c ON c.id = f.content WHERE f.root = ?",
-        [root],
+def known_files(db: Database, root: int, below: bytes | None = None) -> dict[bytes, KnownFile]:
+    """Read what is remembered of the files of a root: all of them, or one path and what lies below it."""
+    query = (
+        "SELECT path, id, size, mtime_ns, inode, state, reason, content, reader, reader_version, missing_since"
+        " FROM files WHERE root = ?"
     )
-    return {row[0]: KnownFile(*row[1:]) for row in rows}
+    make = KnownFile._make
+    if below is None:
+        return {row[0]: make(row[1:]) for row in db.execute(query, [root])}
+    one = db.execute(f"{query} AND path = ?", [root, below])
+    rows = [*one, *db.execute(f"{query} AND path > ? AND path < ?", [root, *_range_below(below)])]
+    return {row[0]: make(row[1:]) for row in rows}
+
+
+def _range_below(folder: bytes) -> tuple[bytes, bytes]:
+    """What every path below a folder lies between."""
+    folder = folder.rstrip(b"/")
+    return folder + b"/", folder + b"0"  # "0" follows "/"
 
 
 def find_content(db: Database, content_hash: bytes, reader: str, reader_version: int) -> int | None:
     """Return the id of a document that was stored before."""
-    row = db.execute(
+    row = db.conn.execute(
         "SELECT id FROM contents WHERE hash = ? AND reader = ? AND reader_version = ?",
         [content_hash, reader, reader_version],
     ).fetchone()
@@ -90,9 +107,9 @@ def save_content(db: Database, content: ContentData) -> int:
     known = find_content(db, content.hash, content.reader, content.reader_version)
     if known is not None:
         return known
-    cursor = db.execute(
-        "INSERT INTO contents (hash, reader, reader_version, title, encoding, characters, chunk_count)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+    cursor = db.conn.execute(
+        "INSERT INTO contents (hash, reader, reader_version, title, encoding, characters, note, chunk_count)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             content.hash,
             content.reader,
@@ -100,15 +117,21 @@ def save_content(db: Database, content: ContentData) -> int:
             content.title,
             content.encoding,
             content.characters,
+            content.note,
             len(content.chunks),
         ],
     )
     content_id = cursor.lastrowid
     assert content_id is not None
-    db.table("chunks").insert_all(
-        {"content": content_id, "seq": seq, **vars(chunk)} for seq, chunk in enumerate(content.chunks)
+    db.conn.executemany(
+        "INSERT INTO chunks (content, seq, start, line, page, heading, body, identifiers, hash)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (content_id, seq, c.start, c.line, c.page, c.heading, c.body, c.identifiers, c.hash)
+            for seq, c in enumerate(content.chunks)
+        ],
     )
-    db.execute(
+    db.conn.execute(
         "INSERT INTO chunks_fts (rowid, heading, body, identifiers)"
         " SELECT id, heading, body, identifiers FROM chunks WHERE content = ?",
         [content_id],
@@ -116,48 +139,87 @@ def save_content(db: Database, content: ContentData) -> int:
     return content_id
 
 
+_SAVE_FILE = """
+    INSERT INTO files (root, path, folder, name, suffix, size, mtime_ns, inode, modified, reader, reader_version, state,
+        reason, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (path) DO UPDATE SET root = excluded.root, folder = excluded.folder, name = excluded.name,
+        suffix = excluded.suffix, size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+        modified = excluded.modified, reader = excluded.reader, reader_version = excluded.reader_version,
+        state = excluded.state, reason = excluded.reason, content = excluded.content, missing_since = NULL,
+        missing_scans = 0
+"""
+
+
 def save_file(db: Database, root: int, file: FileData, now: int) -> None:
     """Store what is known of a path, in place of what was known before; `now` is in Unix seconds."""
     content = save_content(db, file.content) if isinstance(file.content, ContentData) else file.content
-    before = db.execute("SELECT content FROM files WHERE path = ?", [file.path]).fetchone()
-    db.execute(
-        "INSERT INTO files (root, path, folder, name, size, mtime_ns, inode, state, reason, content)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (path) DO UPDATE SET root = excluded.root, folder = excluded.folder, name = excluded.name,"
-        " size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, state = excluded.state,"
-        " reason = excluded.reason, content = excluded.content, missing_since = NULL",
-        [root, file.path, *file.words, file.size, file.mtime_ns, file.inode, file.state, file.reason, content],
-    )
+    before = db.conn.execute("SELECT content FROM files WHERE path = ?", [file.path]).fetchone()
+    facts = [file.size, file.mtime_ns, file.inode, file.modified, file.reader, file.reader_version]
+    db.conn.execute(_SAVE_FILE, [root, file.path, *file.words, *facts, file.state, file.reason, content])
     update_references(db, {content, before[0] if before else None}, now)
 
 
 def move_file(db: Database, file_id: int, root: int, path: bytes, words: PathWords) -> None:
     """Give a known file a new path."""
     db.execute("DELETE FROM files WHERE path = ? AND id <> ?", [path, file_id])
-    db.execute("UPDATE files SET root = ?, path = ?, folder = ?, name = ? WHERE id = ?", [root, path, *words, file_id])
+    db.execute(
+        "UPDATE files SET root = ?, path = ?, folder = ?, name = ?, suffix = ? WHERE id = ?",
+        [root, path, *words, file_id],
+    )
 
 
-def set_missing(db: Database, file_ids: Iterable[int], *, since: int | None, now: int) -> None:
-    """Hide files that are gone, or show them again (`since` None)."""
+def hide(db: Database, files: Mapping[int, bytes], now: int) -> int:
+    """Hide files that a whole walk did not find, and count that walk; return how many were visible documents.
+
+    Args:
+        db: The connection.
+        files: Ids and the paths they were looked for at: a row that has another path by now was renamed.
+        now: Unix time.
+    """
+    hidden = 0
+    for file_id, path in files.items():
+        row = db.conn.execute(
+            "SELECT content, missing_since FROM files WHERE id = ? AND path = ?", [file_id, path]
+        ).fetchone()
+        if row is None:
+            continue
+        db.conn.execute(
+            "UPDATE files SET missing_since = coalesce(missing_since, ?), missing_scans = missing_scans + 1"
+            " WHERE id = ?",
+            [now, file_id],
+        )
+        hidden += row[0] is not None and row[1] is None
+        update_references(db, {row[0]}, now)
+    return hidden
+
+
+def show_again(db: Database, file_ids: Iterable[int], now: int) -> None:
+    """Take back the hiding of files that were found again."""
     for file_id in file_ids:
-        db.execute("UPDATE files SET missing_since = ? WHERE id = ?", [since, file_id])
-        update_references(db, {db.execute("SELECT content FROM files WHERE id = ?", [file_id]).fetchone()[0]}, now)
+        db.conn.execute("UPDATE files SET missing_since = NULL, missing_scans = 0 WHERE id = ?", [file_id])
+        update_references(db, {db.conn.execute("SELECT content FROM files WHERE id = ?", [file_id]).fetchone()[0]}, now)
+
+
+_UPDATE_REFERENCES = """
+    UPDATE contents SET unreferenced_since = CASE WHEN visible THEN NULL ELSE ? END
+    FROM (SELECT EXISTS (SELECT 1 FROM files WHERE files.content = ? AND missing_since IS NULL) AS visible)
+    WHERE id = ? AND (unreferenced_since IS NULL) <> visible
+"""
 
 
 def update_references(db: Database, contents: Iterable[int | None], now: int) -> None:
     """Note for these contents whether a visible file has them, and if not, since when."""
-    visible = "EXISTS (SELECT 1 FROM files WHERE files.content = contents.id AND missing_since IS NULL)"
     for content in contents:
-        db.execute(
-            f"UPDATE contents SET unreferenced_since = CASE WHEN {visible} THEN NULL ELSE ? END"
-            f" WHERE id = ? AND (unreferenced_since IS NULL) <> {visible}",
-            [now, content],
-        )
+        if content is not None:
+            db.conn.execute(_UPDATE_REFERENCES, [now, content, content])
 
 
 def forget(db: Database, before: int) -> None:
-    """Delete files missing and contents unreferenced since before a time (Unix seconds), and what hangs on them."""
-    db.execute("DELETE FROM files WHERE missing_since < ?", [before])
+    """Delete files that two whole walks did not find, and contents without a file since before a time.
+
+    A content stays longer than its file: a branch switched back, or a file moved back, costs no reading and embedding.
+    """
+    db.execute("DELETE FROM files WHERE missing_scans >= ?", [_WALKS_TO_FORGET])
     db.execute(
         "DELETE FROM contents WHERE unreferenced_since < ? AND NOT EXISTS"
         " (SELECT 1 FROM files WHERE files.content = contents.id)",
@@ -165,8 +227,30 @@ def forget(db: Database, before: int) -> None:
     )
 
 
-def ensure_root(db: Database, path: bytes) -> int:
-    """Return the id of the root whose walk comes to `path`, or of a new one.
+def remember_embedder(db: Database, fingerprint: str, dims: int, now: int) -> None:
+    """Note that an embedder is in use."""
+    db.execute(
+        "INSERT INTO embedders (fingerprint, dims, last_used) VALUES (?, ?, ?)"
+        " ON CONFLICT (fingerprint) DO UPDATE SET last_used = excluded.last_used",
+        [fingerprint, dims, now],
+    )
+
+
+def forget_vectors(db: Database, current: str, before: int, now: int) -> None:
+    """Delete vectors of embedders not used since a time, if the current one has a vector for every document."""
+    db.execute("INSERT OR IGNORE INTO embedders SELECT DISTINCT fingerprint, dims, ? FROM vectors", [now])
+    complete = (
+        "NOT EXISTS (SELECT 1 FROM contents c WHERE unreferenced_since IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM vectors v WHERE v.fingerprint = ? AND v.content = c.id))"
+    )
+    stale = f"fingerprint <> ? AND {complete} AND fingerprint"
+    used = "(SELECT fingerprint FROM embedders WHERE last_used >= ?)"
+    db.execute(f"DELETE FROM vectors WHERE {stale} NOT IN {used}", [current, current, before])
+    db.execute(f"DELETE FROM embedders WHERE {stale} NOT IN {used}", [current, current, before])
+
+
+def ensure_root(db: Database, path: bytes) -> tuple[int, bytes]:
+    """Return the id and path of the root whose walk comes to `path`, or of a new one.
 
     Roots that the new one's walk comes to become part of it. One inside a folder that is left out (a hidden one, say)
     stays a root of its own.
@@ -174,7 +258,7 @@ def ensure_root(db: Database, path: bytes) -> int:
     roots = db.execute("SELECT id, path FROM roots").fetchall()
     for root, root_path in roots:
         if is_reached(path, root_path):
-            return int(root)
+            return int(root), root_path
     cursor = db.execute("INSERT INTO roots (path) VALUES (?)", [path])
     new = cursor.lastrowid
     assert new is not None
@@ -182,7 +266,24 @@ def ensure_root(db: Database, path: bytes) -> int:
         if is_reached(root_path, path):
             db.execute("UPDATE files SET root = ? WHERE root = ?", [new, root])
             db.execute("DELETE FROM roots WHERE id = ?", [root])
-    return new
+    return new, path
+
+
+def judge_again(db: Database, path: bytes) -> int:
+    """Have the next walk read again what readers refused at a path or below; return how many files that are."""
+    low, high = _range_below(path)
+    cursor = db.execute(
+        "UPDATE files SET mtime_ns = -1 WHERE state <> 'indexed' AND reader IS NOT NULL"
+        " AND (path = ? OR (path > ? AND path < ?))",
+        [path, low, high],
+    )
+    return cursor.rowcount
+
+
+def reached_paths(db: Database, paths: Iterable[bytes]) -> list[bytes]:
+    """Leave out paths that no root's walk comes to."""
+    roots = [row[0] for row in db.execute("SELECT path FROM roots")]
+    return [path for path in paths if any(is_reached(path, root) for root in roots)]
 
 
 def remove_path(db: Database, path: bytes) -> int:

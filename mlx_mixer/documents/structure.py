@@ -1,6 +1,9 @@
 """What a reader hands to the chunker: text, and where its parts begin."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+PageKind = Literal["", "page", "slide", "sheet", "message", "cell"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,16 @@ class ReadDocument:
         title: What it calls itself, or an empty string.
         sections: In order; the first starts at 0, and together they cover the text.
         blocks: ``(start, end)`` of stretches that should not be cut inside if that can be helped, such as code fences.
+        pages: Offsets where its pages start; page N (counted from 1) starts at ``pages[N - 1]``. The first starts at 0,
+            an empty page where the next one does. No pages: the file knows lines only.
+        page_kind: What a page is called. No chunk goes over the end of one, except of a notebook's cells.
+        note: What of the file is not in the text, and why, or an empty string: ``partial: 2,000 of 9,000 pages``.
     """
 
     text: str
     title: str = ""
     sections: tuple[Section, ...] = (Section(0),)
     blocks: tuple[tuple[int, int], ...] = ()
+    pages: tuple[int, ...] = ()
+    page_kind: PageKind = ""
+    note: str = ""

@@ -1,13 +1,35 @@
-"""How text falls into words, on both sides of the index: identifiers split, stop-words known."""
+"""How text falls into words, on both sides of the index: identifiers split, stop-words known, CJK runs cut in pairs.
+
+SQLite's tokenizer takes a run of Chinese, Japanese or Korean letters for one word. The index therefore also holds
+every pair of neighbouring letters of such a run, in order, and a query asks for its own pairs (half the space of a
+trigram index, and words of two letters are found).
+"""
 
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 _WORD = re.compile(r"[^\W_]+")
-_INNER_CAPITAL = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z0-9]+[a-z]")
+# What a byte of UTF-8 can be in an identifier: "a" small or a digit, "A" a capital, "x" part of some other character,
+# a space what no word holds. Only words with one of the changes below fall into parts.
+_BYTE_CLASSES = bytes(
+    ord("a" if chr(byte).islower() or chr(byte).isdigit() else "A" if chr(byte).isupper() else " ")
+    if byte < 0x80
+    else ord("x")
+    for byte in range(256)
+)
+_CHANGES = (b"aA", b"AAa")
 _CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
+
+# Han, kana and hangul: letters that are written without a space after each word, or with endings joined to it.
+_CJK = (
+    "\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30fe\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003134f"
+)
+_CJK_RUN = re.compile(f"[{_CJK}]+")
+_SCRIPT_RUN = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
 
 # They say nothing about a document. Kept short: "not", "all" or "before" can be the point of a question.
 _STOP_WORDS = """
@@ -31,23 +53,78 @@ def split_identifier(word: str) -> list[str]:
 
 
 def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the spans of the parts of every camelCase word in a text.
+    """Yield the spans of the parts of every camelCase word in a text, and of the pairs in its CJK runs.
 
     snake_case, dotted and hyphenated names need no help: the tokenizer cuts there by itself.
     """
     for word in _WORD.finditer(text):
         start = word.start()
+        if has_cjk(word[0]):
+            for piece in script_runs(word[0]):
+                if has_cjk(piece):
+                    yield from ((start + i, start + i + len(pair)) for i, pair in enumerate(cjk_index_words(piece)))
+                elif piece != word[0]:
+                    yield start, start + len(piece)
+                start += len(piece)
+            continue
         for piece in _camel_pieces(word[0]):
             yield start, start + len(piece)
             start += len(piece)
 
 
 def identifier_words(text: str) -> str:
-    """Return the distinct parts of the camelCase words in a text, for the index."""
-    if not _INNER_CAPITAL.search(text):
-        return ""
-    words = set(_WORD.findall(text))
-    return " ".join(sorted({piece.lower() for word in words for piece in _camel_pieces(word)}))
+    """Return, for the index, the distinct parts of the camelCase words in a text, then the pairs of its CJK runs."""
+    words = _words_with_changes(text)
+    found = sorted({piece for word in words for piece in _small_pieces(word)}) if words else []
+    if not text.isascii() and has_cjk(text):
+        for word in _WORD.findall(text):
+            found += [piece for run in script_runs(word) for piece in _pieces_beside_cjk(run, word)]
+    return " ".join(found)
+
+
+def has_cjk(text: str) -> bool:
+    """Whether a text has Chinese, Japanese or Korean letters."""
+    return _CJK_RUN.search(text) is not None
+
+
+def script_runs(word: str) -> list[str]:
+    """Cut a word where CJK letters meet others."""
+    return _SCRIPT_RUN.findall(word)
+
+
+def cjk_pairs(run: str) -> list[str]:
+    """Return the pairs of neighbouring letters of a CJK run; the letter itself where it is alone."""
+    return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
+
+
+def cjk_index_words(run: str) -> list[str]:
+    """Return the pairs of a CJK run and its last letter, so that every letter begins a word of the index."""
+    return [run[i : i + 2] for i in range(len(run))]
+
+
+def _pieces_beside_cjk(run: str, word: str) -> list[str]:
+    if has_cjk(run):
+        return cjk_index_words(run)
+    return [run.lower()] if run != word else []
+
+
+def _words_with_changes(text: str) -> set[bytes]:
+    """Find what looks like an identifier in parts; ten times as fast as a pattern is."""
+    data = text.encode("utf-8", "replace")
+    classes = data.translate(_BYTE_CLASSES)
+    words = set()
+    for change in _CHANGES:
+        place = classes.find(change)
+        while place >= 0:
+            end = classes.find(b" ", place)
+            words.add(data[classes.rfind(b" ", 0, place) + 1 : end if end >= 0 else None])
+            place = classes.find(change, end) if end >= 0 else -1
+    return words
+
+
+@lru_cache(maxsize=1 << 15)
+def _small_pieces(word: bytes) -> tuple[str, ...]:
+    return tuple(piece.lower() for part in _WORD.findall(word.decode()) for piece in _camel_pieces(part))
 
 
 def _camel_pieces(word: str) -> list[str]:
@@ -60,17 +137,23 @@ def _camel_pieces(word: str) -> list[str]:
 
 
 class PathWords(NamedTuple):
-    """The words of a path below its root, by which a file is found."""
+    """The words of a path below its root, by which a file is found, and its suffix (lower case, no dot)."""
 
     folder: str
     name: str
+    suffix: str = ""
 
 
 def path_words(path: bytes, root: bytes) -> PathWords:
-    """Return the words of a file's folders below its root, and of its own name."""
+    """Return the words of a file's folders below its root, of its own name, and its suffix."""
     folder, name = os.path.split(path)
-    below = os.path.relpath(folder, root) if folder.startswith(root) and folder != root else b""
-    return PathWords(_searchable(below), _searchable(name))
+    below = folder[len(root) :].strip(b"/") if folder.startswith(root) else b""
+    return PathWords(_searchable(below), _searchable(name), suffix_of(name))
+
+
+def suffix_of(name: bytes) -> str:
+    """Return the suffix of a file's name; bytes that are not UTF-8 are replaced."""
+    return os.path.splitext(name)[1][1:].decode("utf-8", "replace").lower()  # noqa: PTH122  (a name, not a path)
 
 
 def _searchable(name: bytes) -> str:

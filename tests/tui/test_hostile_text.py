@@ -13,6 +13,7 @@ from tests.tui.helpers import screen_text, started, strips, type_text, wait_for_
 from tests.tui.scripted_engine import ScriptedEngine
 from tui.app import MixerApp
 from tui.events import IndexingFinished, IndexingProgress, LibraryFailed, ModelFailed
+from tui.widgets.source_list import SourceList
 
 MARKUP = "[/] [/foo] [@click=app.quit]x[/] [link=ssh://h]y[/link] [bold red]z"
 CONTROLS = "\x1b]52;c;QUJD\x07 \x1b[2J \x1b]0;title\x07 \x1bP q\x1b\\ \x9b31m \x00 \x08 \x0b \x7f \r"
@@ -114,4 +115,37 @@ async def test_model_folders_are_harmless(
         assert_nothing_leaks(app)
         await pilot.press("ctrl+l")
         await wait_for_text(pilot, "Models on this computer")
+        assert_nothing_leaks(app)
+
+
+async def test_questions_answers_and_quotations_are_harmless(
+    make_app: AppFactory, engine: ScriptedEngine, tmp_path: Path, payload: str
+) -> None:
+    name = hostile_name(payload)
+    folder = tmp_path / f"d{name}"
+    folder.mkdir()
+    body = f"# needle {payload}\n\nneedle {payload}\n\n{'Plain words. ' * 30}".replace("\0", "")
+    (folder / f"{name}.md").write_text(body, encoding="utf-8")
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await started(pilot, engine)
+        app._librarian.add(folder)
+        await wait_until(pilot, lambda: app.session.library is not None and app.session.library.documents == 1)
+        await pilot.press("f6")
+        await type_text(pilot, "needle")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: engine.questions)
+        engine.prepare_prompt()
+        await wait_for_text(pilot, "Will be sent")
+        assert_nothing_leaks(app)
+        await pilot.press("f9")
+        await wait_for_text(pilot, "What is sent")
+        assert_nothing_leaks(app)
+        await pilot.press("escape", "enter")
+        await wait_until(pilot, lambda: engine.answers)
+        engine.reply(f"{payload} “Plain words.” [1] `{payload}`", payload)
+        await wait_for_text(pilot, "✓ answered")
+        await wait_until(pilot, lambda: app.chat_screen.query_one(SourceList).option_count >= 2)
+        assert_nothing_leaks(app)
+        engine.refuse(payload)
+        await pilot.pause()
         assert_nothing_leaks(app)

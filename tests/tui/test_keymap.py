@@ -10,17 +10,30 @@ from tests.tui.helpers import screen_text, started, wait_for_text, wait_until
 from tests.tui.scripted_engine import ScriptedEngine
 from tui.app import MixerApp
 from tui.keymap import DEFAULT_KEYS, FILE_NAME, Keys, load_keys
+from tui.screens.chat import ChatScreen, QuestionInput
 from tui.screens.search import QueryInput, SearchScreen
 from tui.screens.write import WriteScreen
 from tui.widgets.hit_list import HitList
 from tui.widgets.manuscript import Manuscript
+from tui.widgets.source_list import SourceList
 
 # What a terminal sends for these is what it sends for Tab, Enter, Backspace and Escape.
 INDISTINGUISHABLE = {"ctrl+i", "ctrl+m", "ctrl+h", "ctrl+left_square_bracket"}
 
 
 def declared() -> Iterator[Binding]:
-    for owner in (MixerApp, WriteScreen, SearchScreen, QueryInput, HitList, Manuscript):
+    owners = (
+        MixerApp,
+        WriteScreen,
+        SearchScreen,
+        ChatScreen,
+        QueryInput,
+        QuestionInput,
+        HitList,
+        SourceList,
+        Manuscript,
+    )
+    for owner in owners:
         yield from (binding for binding in owner.BINDINGS if isinstance(binding, Binding) and binding.id)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_mixer.documents.library import Library
 from tests.tiny import tiny_model_folder
 from tests.tui.pseudo_terminal import PseudoTerminal
 
@@ -18,7 +19,7 @@ COMMAND = [sys.executable, "-m", "mlx_mixer"]
 CTRL_N, CTRL_Q = "\x0e", "\x11"
 # Its vocabulary lacks the token that ends a text, so that it writes until it is stopped.
 NEVER_ENDS = {"vocab_size": 256, "eos_token_id": None}
-F3, F4 = "\x1bOR", "\x1bOS"
+F3, F4, F6 = "\x1bOR", "\x1bOS", "\x1b[17~"
 PREFIX = "The package manager"
 # The promise is a second; this is for machines that run a great deal else. What must not be waited for takes longer.
 PATIENCE_SECONDS = 8.0
@@ -149,9 +150,9 @@ def test_closing_the_window_ends_the_program(start: Start) -> None:
 
 HUNG = """
 import sys, time
-from tui import app, engine
+from tui import engine, start
 engine.MlxEngine._load = lambda self, path: time.sleep(100)
-sys.exit(app.run())
+sys.exit(start.run())
 """
 
 
@@ -181,14 +182,14 @@ def test_quitting_while_the_model_writes_keeps_what_it_wrote(start: Start, home:
 
 BROKEN = """
 import sys
-from tui import app
+from tui import start
 from tui.screens.write import WriteScreen
 def broken(self):
     diary = self.text
     raise ValueError(diary)
 WriteScreen.action_rewrite = broken
 WriteScreen.check_action = lambda *_: True
-sys.exit(app.run())
+sys.exit(start.run())
 """
 
 
@@ -212,12 +213,12 @@ def test_a_failure_shows_one_line_and_neither_screen_nor_log_hold_the_text(start
 
 NOISY = """
 import os, sys
-from tui import app
+from tui import app, start
 def noise():
     os.write(1, b"NOISE-ONE\\n")
     os.write(2, b"NOISE-TWO\\n")
-app.MixerApp._start_work = (lambda start: lambda self: (noise(), start(self)))(app.MixerApp._start_work)
-sys.exit(app.run())
+app.MixerApp._start_work = (lambda begin: lambda self: (noise(), begin(self)))(app.MixerApp._start_work)
+sys.exit(start.run())
 """
 
 
@@ -251,6 +252,30 @@ def test_no_size_of_a_terminal_is_a_problem(start: Start, size: tuple[int, int])
 
 
 def test_a_dumb_terminal_is_refused_with_exit_code_2(start: Start) -> None:
-    terminal = start(["sh", "-c", f"{sys.executable} -c 'import sys, tui.app; sys.exit(tui.app.run())'"], TERM="dumb")
+    terminal = start(
+        ["sh", "-c", f"{sys.executable} -c 'import sys, tui.start; sys.exit(tui.start.run())'"], TERM="dumb"
+    )
     assert terminal.wait_for_exit()[0] == 2
     assert "needs a terminal that can move its cursor" in terminal.output
+
+
+def test_a_question_is_answered_from_a_folder_in_a_real_terminal(start: Start, home: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "trim.md").write_text("# Notes\n\n## Sliding\n\nThe cache is trimmed when the window is full.\n")
+    with Library(home / "data" / "library.sqlite3") as library:
+        library.add([notes])
+    remember(home, settings={"seed": 1, "max_tokens": 20})
+    terminal = start()
+    terminal.wait_for("Write a beginning")
+    terminal.type(F6)
+    terminal.wait_for("Ask something")
+    terminal.type("when is the cache trimmed\r")
+    terminal.wait_for("Will be sent: 1 of 1 passage", seconds=90)
+    terminal.wait_for("[1] trim.md:1")
+    terminal.type("\r")
+    terminal.wait_for(lambda screen: "✓ answered" in screen or "✓ stopped at the limit" in screen, seconds=90)
+    assert "› when is the cache trimmed" in terminal.screen.text
+    terminal.type(CTRL_Q)
+    code, _ = terminal.wait_for_exit()
+    assert (code, terminal.stray_controls, terminal.is_restored) == (0, [], True)

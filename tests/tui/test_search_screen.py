@@ -96,6 +96,20 @@ async def test_no_hit_says_what_to_do(pilot: Pilot[int], notes: Path) -> None:
     await wait_for_text(pilot, "No passage matches")
 
 
+async def test_a_field_that_is_none_is_searched_as_words_and_said(pilot: Pilot[int], notes: Path) -> None:
+    await add(pilot, notes)
+    await type_text(pilot, "size:dough")
+    await wait_for_text(pilot, "size: is no filter")
+    await wait_for_text(pilot, "cooking.md:5")
+
+
+async def test_filters_work_while_typing(pilot: Pilot[int], notes: Path) -> None:
+    await add(pilot, notes)
+    await search(pilot, "morning path:garden")
+    await wait_for_text(pilot, "1 passage in")
+    assert "garden.md" in screen_text(pilot.app)
+
+
 async def test_clearing_the_query_brings_the_hint_back(pilot: Pilot[int], notes: Path) -> None:
     await add(pilot, notes)
     await search(pilot, "onions")
@@ -200,3 +214,23 @@ async def test_escape_stops_indexing(pilot: Pilot[int], engine: ScriptedEngine, 
     await pilot.press("escape")
     gate.set()
     await wait_for_text(pilot, "stopped")
+
+
+async def test_more_like_this_shows_neighbours_until_the_next_query(
+    pilot: Pilot[int], notes: Path, engine: ScriptedEngine
+) -> None:
+    engine.embedder = OneDimension()
+    await add(pilot, notes)
+    engine._emit(EmbedderReady())
+    await wait_for_text(pilot, "meaning 100 %")
+    await search(pilot, "dough")
+    await wait_for_text(pilot, "cooking.md:5")
+    hits = pilot.app.screen.query_one(HitList)
+    await wait_until(pilot, lambda: hits.current is not None)
+    await pilot.press("tab", "m")
+    await wait_for_text(pilot, "like cooking.md:5 in")
+    assert hits.current is None or "cooking.md" not in hits.current.path
+    await pilot.press("slash")
+    await type_text(pilot, " overnight")
+    await wait_for_text(pilot, "cooking.md:5")
+    assert "like cooking.md" not in screen_text(pilot.app)

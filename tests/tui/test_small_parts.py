@@ -1,5 +1,6 @@
 """The pure parts: meter, marks, settings fields, session."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from tui.screens.path_dialog import complete_path
 from tui.session import Session
 from tui.settings_fields import FIELDS, changed, shown
 from tui.widgets.clean_input import MAX_CHARACTERS, CleanInput
-from tui.widgets.hit_list import around_first_mark, hit_content
+from tui.widgets.hit_list import MARK_STYLE, MEANING_STYLE, around_first_mark, hit_content
 from tui.widgets.library_status import state_text
 from tui.widgets.meter import meter, share
 from tui.widgets.plain import marked, plain, plain_line, short_path
@@ -101,10 +102,33 @@ def test_a_hit_fits_its_width_and_shows_place_word_and_reason(cells: int) -> Non
 
 
 def test_a_snippet_is_cut_only_when_its_first_mark_would_not_be_seen() -> None:
-    assert around_first_mark("short text", ((0, 5),), 40) == ("short text", ((0, 5),))
-    text, marks = around_first_mark(PASSAGE.snippet, PASSAGE.marks, 30)
+    assert around_first_mark("short text", ((0, 5),), (), 40) == ("short text", ((0, 5),), ())
+    text, marks, near = around_first_mark(PASSAGE.snippet, PASSAGE.marks, ((58, 61),), 30)
     assert text.startswith("…")
     assert [text[start:end] for start, end in marks] == ["dough"]
+    assert [text[start:end] for start, end in near] == ["has"]
+    text, marks, near = around_first_mark(PASSAGE.snippet, (), ((52, 57),), 30)
+    assert [text[start:end] for start, end in near] == ["dough"]
+
+
+def test_words_and_meaning_are_marked_differently() -> None:
+    content = hit_content(replace(PASSAGE, marks=((52, 57),), meaning_marks=((35, 40),)), 120)
+    line = content.plain.index("\n") + 1
+    styles = {content.plain[span.start : span.end]: str(span.style) for span in content.spans if span.start >= line}
+    assert styles["dough"] == MARK_STYLE
+    assert styles["quiet"] == MEANING_STYLE
+    assert MARK_STYLE != MEANING_STYLE
+
+
+def test_a_doubtful_match_and_a_page_are_said_in_the_line_of_the_hit() -> None:
+    text = hit_content(replace(PASSAGE, match="weak", page=12), 120).plain
+    assert "cooking.md:5 p. 12" in text
+    assert "weak · words: dough" in text
+    assert "weak" not in hit_content(PASSAGE, 120).plain
+
+
+def test_a_further_place_takes_one_line() -> None:
+    assert hit_content(replace(PASSAGE, line=40, is_further=True), 60).plain == "    :40  Bread"
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)

@@ -73,6 +73,57 @@ async def results(pilot: Pilot[int], engine: ScriptedEngine) -> None:
     await pilot.pause()
 
 
+async def asking(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+    app = await started(pilot, engine)
+    app._librarian.add(Path.home() / "notes")
+    await wait_until(pilot, lambda: app.session.library is not None and app.session.library.documents == 2)
+    await pilot.press("f6")
+    await wait_for_text(pilot, "Ask something")
+    await type_text(pilot, "water in the morning")
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: engine.questions)
+    engine.prepare_prompt()
+    await wait_for_text(pilot, "Will be sent: 2 of 2")
+    app.screen.query_one("SourceList").focus()
+    await pilot.press("end", "space")
+    await wait_until(pilot, lambda: engine.questions[-1].without)
+    engine.prepare_prompt()
+    await wait_for_text(pilot, "Will be sent: 1 of 2")
+
+
+async def answered(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+    await asking(pilot, engine)
+    app = pilot.app
+    await pilot.press("space")
+    await wait_until(pilot, lambda: not engine.questions[-1].without)
+    engine.prepare_prompt()
+    await wait_for_text(pilot, "Will be sent: 2 of 2")
+    app.screen.query_one("QuestionInput").focus()
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: engine.answers)
+    engine.reply('Early: it says "Water in the morning, and only the soil" [1]. Not "at noon" [1], ', "though.")
+    await wait_for_text(pilot, "✓ answered")
+    await wait_for_text(pilot, "not in the documents")
+
+
+async def no_match(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+    app = await started(pilot, engine)
+    app._librarian.add(Path.home() / "notes")
+    await wait_until(pilot, lambda: app.session.library is not None and app.session.library.documents == 2)
+    await pilot.press("f6")
+    await type_text(pilot, "zebra")
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: engine.questions)
+    engine.prepare_prompt()
+    await wait_for_text(pilot, "Nothing in your documents matches")
+
+
+async def the_prompt(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+    await asking(pilot, engine)
+    await pilot.press("f9")
+    await wait_for_text(pilot, "What is sent")
+
+
 async def nothing_to_search(pilot: Pilot[int], engine: ScriptedEngine) -> None:
     await started(pilot, engine)
     await pilot.press("f4")
@@ -129,7 +180,7 @@ def take(snap_compare: Snap, app: MixerApp, engine: ScriptedEngine, scene: Scene
 
 @pytest.mark.parametrize("theme", ["ink", "paper"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
-@pytest.mark.parametrize("scene", [writing, results], ids=lambda scene: scene.__name__)
+@pytest.mark.parametrize("scene", [writing, results, answered], ids=lambda scene: scene.__name__)
 def test_both_screens_in_both_themes_and_two_sizes(
     snap_compare: Snap,
     make_app: AppFactory,
@@ -144,7 +195,10 @@ def test_both_screens_in_both_themes_and_two_sizes(
 
 @pytest.mark.parametrize(
     "scene",
-    [at_the_limit, settings, nothing_to_search, nothing_found, indexing, adding, help_for_writing, palette],
+    [
+        *(at_the_limit, settings, nothing_to_search, nothing_found, indexing, adding, help_for_writing, palette),
+        *(asking, no_match, the_prompt),
+    ],
     ids=lambda scene: scene.__name__,
 )
 def test_every_other_state_fits_80_by_24(

@@ -27,6 +27,7 @@ from tui.messages import (
     OpenRequested,
     PassageRequested,
     SearchRequested,
+    SimilarRequested,
 )
 from tui.session import Session
 from tui.widgets.clean_input import CleanInput
@@ -50,6 +51,12 @@ NO_HIT = """\
 No passage matches.
 
 Try other or fewer words, or add the folder it might be in with {add}."""
+
+
+NOTHING_LIKE_IT = """\
+No other file has a passage like this one.
+
+Type a query to go on."""
 
 
 class QueryInput(CleanInput):
@@ -87,6 +94,7 @@ class SearchScreen(Screen[None]):
         # The margin is on a container of its own: Textual would take it off the width of the siblings as well.
         with Container(id="query-line"):
             yield QueryInput(placeholder="Search your documents", compact=True, id="query")
+        yield Plain(id="doubt")
         with Container(id="results"):
             yield HitList()
             yield Preview()
@@ -117,7 +125,8 @@ class SearchScreen(Screen[None]):
                     self.query_one(Preview).show(current, event)
             case LibraryState() | IndexingFinished():
                 self._redraw()
-                self._search()
+                if self._last is None or not self._last.like:
+                    self._search()
             case LibraryFailed(reason=reason):
                 notice(self.app, reason, problem=True)
                 self._redraw()
@@ -145,6 +154,13 @@ class SearchScreen(Screen[None]):
         if current is not None:
             self.app.copy_to_clipboard(current.snippet)
             notice(self.app, "Copied.")
+
+    def action_find_similar(self) -> None:
+        current = self.query_one(HitList).current
+        if current is not None:
+            self._serial += 1
+            where = f"{current.path.rpartition('/')[2]}:{current.line}"
+            self.post_message(SimilarRequested(self._serial, current.chunk_id, where))
 
     def action_focus_query(self) -> None:
         self.query_one(QueryInput).focus()
@@ -190,6 +206,9 @@ class SearchScreen(Screen[None]):
         blank = self._blank_text()
         self.query_one("#results").display = blank is None
         self.query_one("#blank").display = blank is not None
+        doubt = "" if self._last is None or blank is not None else doubt_text(self._last)
+        self.query_one("#doubt", Plain).show(plain_line(doubt, "$text-muted"))
+        self.query_one("#doubt").display = bool(doubt)
         self.query_one("#blank-text", Plain).show(self._with_keys(blank or ""))
         if hits.current is None:
             self.query_one(Preview).clear()
@@ -198,8 +217,10 @@ class SearchScreen(Screen[None]):
         self.query_one(TopBar).show_note(self._found_text())
 
     def _blank_text(self) -> str | None:
-        if self._last is not None and self.query_one(QueryInput).value.strip():
-            return None if self._last.passages else NO_HIT
+        if self._last is not None and (self._last.like or self.query_one(QueryInput).value.strip()):
+            if self._last.passages:
+                return None
+            return NOTHING_LIKE_IT if self._last.like else "\n\n".join((NO_HIT, *self._last.notes))
         library = self._session.library
         if library is not None and library.documents == 0 and self._session.indexing is None:
             return EMPTY_LIBRARY
@@ -214,4 +235,11 @@ class SearchScreen(Screen[None]):
             return ""
         count = len(self._last.passages)
         noun = "passage" if count == 1 else "passages"
-        return f"{count} {noun} in {self._last.seconds * 1000:.0f} ms"
+        like = f" like {self._last.like}" if self._last.like else ""
+        return f"{count} {noun}{like} in {self._last.seconds * 1000:.0f} ms"
+
+
+def doubt_text(found: SearchFinished) -> str:
+    """What must be said of results before they are read; "" where they speak for themselves."""
+    nothing = "Nothing good matches; this is the nearest." if found.match == "none" and not found.like else ""
+    return " · ".join(part for part in (nothing, *found.notes) if part)

@@ -9,20 +9,11 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Footer, TextArea
 
-from tui.events import (
-    EngineEvent,
-    FinishReason,
-    LibraryEvent,
-    ModelFailed,
-    ModelLoading,
-    ModelReady,
-    TextWritten,
-    WritingFinished,
-    WritingProgress,
-)
+from tui.events import EngineEvent, LibraryEvent, ModelFailed, ModelLoading, ModelReady, TextWritten, WritingFinished
 from tui.keymap import bind
 from tui.messages import DraftChanged, EditRequested, WritingRequested, WritingStopRequested
 from tui.models_on_disk import model_name
+from tui.progress import FinishReason, WritingProgress
 from tui.reducer import needs_bundled_model
 from tui.session import Session
 from tui.widgets.manuscript import MAX_PASTE_CHARACTERS, Manuscript

@@ -12,10 +12,11 @@ from textual.widgets.option_list import Option
 
 from tui.events import FoundPassage, PassageOpened
 from tui.keymap import bind
-from tui.widgets.plain import Mark, Plain, marked, plain_line, short_path
+from tui.widgets.plain import Mark, Plain, marked_twice, plain_line, short_path
 
 OPEN_TOOLTIP = "Open the file at the line, in $VISUAL or $EDITOR."
 MARK_STYLE = "$accent bold underline"
+MEANING_STYLE = "$primary italic"
 WHY_BESIDE_CELLS = 70
 """From this width on, the reason stands at the end of the first line and saves one."""
 
@@ -29,6 +30,7 @@ class HitList(OptionList):
         bind("passage.open", "select", "Open", OPEN_TOOLTIP),
         Binding("o", "select", "Open", show=False),
         bind("passage.copy", "screen.copy_passage", "Copy", "Copy the passage."),
+        bind("search.like", "screen.find_similar", "More like this", "Find passages like this one, by meaning."),
         bind("search.query", "screen.focus_query", "Query", "Go back to the query."),
     ]
 
@@ -70,8 +72,11 @@ class HitList(OptionList):
 
 def hit_content(passage: FoundPassage, cells: int) -> Content:
     """Return where a passage is, its words in their context, and why it was found, in lines of at most `cells`."""
-    where, why = place(passage), plain_line(passage.why, "$text-muted italic")
-    snippet = marked(*around_first_mark(passage.snippet, passage.marks, cells), MARK_STYLE)
+    if passage.is_further:
+        return further_content(passage).truncate(cells, ellipsis=True)
+    where, why = place(passage), plain_line(reason(passage), "$text-muted italic")
+    text, marks, near = around_first_mark(passage.snippet, passage.marks, passage.meaning_marks, cells)
+    snippet = marked_twice(text, marks, MARK_STYLE, near, MEANING_STYLE)
     if cells >= WHY_BESIDE_CELLS:
         why = why.truncate(cells * 9 // 20, ellipsis=True)
         room = cells - why.cell_length - 2
@@ -81,22 +86,49 @@ def hit_content(passage: FoundPassage, cells: int) -> Content:
     return Content("\n").join(line.truncate(cells, ellipsis=True) for line in lines)
 
 
+def reason(passage: FoundPassage) -> str:
+    """Return why a passage was found; a match that is not strong says so first."""
+    doubt = {"weak": "weak", "none": "hardly"}.get(passage.match, "")
+    return " · ".join(part for part in (doubt, passage.why) if part)
+
+
+def further_content(passage: FoundPassage) -> Content:
+    """Return the line of another place in the same file."""
+    heading = passage.heading.rpartition(" › ")[2]
+    return plain_line(f"    :{passage.line}{_page(passage)}", "bold") + plain_line(
+        f"  {heading or 'further down'}", "$text-muted"
+    )
+
+
 def place(passage: FoundPassage) -> Content:
     """Return file, line, last heading and folder; what is read first comes first, in bold."""
     folder, slash, name = short_path(passage.path).rpartition("/")
     heading = passage.heading.rpartition(" › ")[2]
-    text = plain_line(f"{name}:{passage.line}", "bold")
+    text = plain_line(f"{name}:{passage.line}{_page(passage)}", "bold")
     text += plain_line(f"  {heading}" if heading else "")
     return text + plain_line(f"  {folder}{slash}", "$text-muted")
 
 
-def around_first_mark(text: str, marks: tuple[Mark, ...], cells: int) -> tuple[str, tuple[Mark, ...]]:
-    """Return the part of a one-line text that shows its first mark when only `cells` characters are seen."""
-    first = min((start for start, _ in marks), default=0)
+def _page(passage: FoundPassage) -> str:
+    return "" if passage.page is None else f" p. {passage.page}"
+
+
+def around_first_mark(
+    text: str, marks: tuple[Mark, ...], near: tuple[Mark, ...], cells: int
+) -> tuple[str, tuple[Mark, ...], tuple[Mark, ...]]:
+    """Return the part of a one-line text that shows its first mark when only `cells` characters are seen.
+
+    What is near in meaning decides only where nothing matches.
+    """
+    first = min((start for start, _ in marks or near), default=0)
     if first < cells * 2 // 3:
-        return text, marks
+        return text, marks, near
     cut = text.rfind(" ", 0, first - cells // 4) + 1
-    return "…" + text[cut:], tuple((start - cut + 1, end - cut + 1) for start, end in marks if start >= cut)
+
+    def moved(spans: tuple[Mark, ...]) -> tuple[Mark, ...]:
+        return tuple((start - cut + 1, end - cut + 1) for start, end in spans if start >= cut)
+
+    return "…" + text[cut:], moved(marks), moved(near)
 
 
 class PreviewText(VerticalScroll, can_focus=True):
@@ -112,9 +144,9 @@ class PreviewText(VerticalScroll, can_focus=True):
 
     def show(self, opened: PassageOpened) -> None:
         """Show a text, scrolled so that its first marked word is seen."""
-        text = marked(opened.text, opened.marks, MARK_STYLE)
+        text = marked_twice(opened.text, opened.marks, MARK_STYLE, opened.meaning_marks, MEANING_STYLE)
         self.query_one(Plain).show(text)
-        first = min((start for start, _ in opened.marks), default=0)
+        first = min((start for start, _ in opened.marks or opened.meaning_marks), default=0)
         line = len(text[:first].wrap(max(1, self.size.width - 5)))
         # Where it can be seen from the top, the top is shown.
         self.scroll_to(y=max(0, line - 2) if line > self.size.height else 0, animate=False)

@@ -39,13 +39,19 @@ def marked(text: str, marks: Iterable[Mark], style: str) -> Content:
         joined.
         style: Style of the marked pieces; should not be colour alone.
     """
+    return marked_twice(text, marks, style, (), style)
+
+
+def marked_twice(text: str, marks: Iterable[Mark], style: str, others: Iterable[Mark], other_style: str) -> Content:
+    """As `marked`, with a second kind of spans; where two overlap, the one that begins first wins."""
+    both = sorted([(*span, style) for span in marks] + [(*span, other_style) for span in others])
     pieces: list[Content] = []
     done = 0
-    for start, end in sorted(marks):
+    for start, end, chosen in both:
         start, end = max(start, done), min(end, len(text))
         if start >= end:
             continue
-        pieces += [plain(text[done:start]), plain(text[start:end], style)]
+        pieces += [plain(text[done:start]), plain(text[start:end], chosen)]
         done = end
     return Content("").join([*pieces, plain(text[done:])])
 

@@ -8,7 +8,11 @@ from tui.keymap import Keys
 from tui.messages import Mode, ModeRequested
 from tui.widgets.plain import Plain, plain, plain_line
 
-_TABS: tuple[tuple[Mode, str, str], ...] = (("write", "Write", "view.write"), ("search", "Search", "view.search"))
+_TABS: tuple[tuple[Mode, str, str], ...] = (
+    ("write", "Write", "view.write"),
+    ("search", "Search", "view.search"),
+    ("chat", "Chat", "view.chat"),
+)
 
 
 class _Tab(Plain):

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 
-from tui.events import FinishReason, WritingProgress
+from tui.progress import FinishReason, WritingProgress
 from tui.session import Session
 from tui.widgets.meter import meter
 from tui.widgets.plain import Plain, plain

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,38 @@ def test_nothing_is_drawn_where_there_is_no_terminal(docs: Path) -> None:
     _, err = run("docs", "add", str(docs), "--words-only")
     assert "\r" not in err
     assert "\x1b" not in err
+
+
+def test_status_tells_health_and_a_damaged_library_is_mended_on_request(docs: Path) -> None:
+    run("docs", "add", str(docs), "--words-only")
+    assert "health     found sound just now, copied just now\n" in run("docs", "status")[0]
+    library = default_paths().library
+    library.write_bytes(library.read_bytes()[:30_000])
+    assert "mend it with: mlx-mixer docs repair" in run("search", "trimmed", "--words-only", code=1)[1]
+    out, _ = run("docs", "repair")
+    assert "restored from" in out
+    assert "the damaged file is kept as" in out
+    assert run_json("docs", "repair") == {
+        "faults": [], "rebuilt_words": False, "kept_as": None, "restored_from": None, "refresh": None
+    }  # fmt: skip
+    assert run_json("docs", "retry", str(docs), "--words-only")["unchanged"] == 3
+
+
+def test_watching_finds_changes_while_another_process_searches_and_ends_quietly(docs: Path) -> None:
+    run("docs", "add", str(docs), "--words-only")
+    child = start(
+        [sys.executable, "-m", "mlx_mixer", "docs", "watch", "--words-only"], stderr=subprocess.PIPE, text=True
+    )
+    assert child.stderr is not None
+    assert child.stderr.readline() == "watching; Ctrl+C ends it\n"
+    with Library(default_paths().library) as library:
+        deadline = time.monotonic() + 60
+        while library.status().watcher != child.pid or not library.search("fresh arrival").hits:
+            assert time.monotonic() < deadline
+            (docs / "fresh.md").write_text("# Fresh arrival\n")
+            time.sleep(0.2)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == 0
+    assert child.stderr.read().endswith("not watching any more; what was done is kept\n")
+    child.stderr.close()
+    assert run_json("docs", "status")["watcher"] is None

@@ -33,7 +33,9 @@ def modules_after(*arguments: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.splitlines()}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["paths"], ["search", "--help"], ["docs", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["paths"], ["search", "--help"], ["docs", "--help"], ["chat", "--help"]]
+)
 def test_help_and_paths_import_nothing_heavy(arguments: list[str]) -> None:
     assert not modules_after(*arguments) & set(HEAVY)
 

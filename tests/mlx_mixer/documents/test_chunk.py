@@ -1,15 +1,17 @@
 """Chunks are the document, cut where a reader would cut it."""
 
 import time
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.chunk import Chunk, ChunkSizes, chunk_document, estimate_tokens
+from mlx_mixer.documents.chunk import Chunk, ChunkSizes, _cut, chunk_document, estimate_tokens
 from mlx_mixer.documents.markdown import read_markdown
 from mlx_mixer.documents.python_source import read_python
-from mlx_mixer.documents.structure import ReadDocument
+from mlx_mixer.documents.structure import PageKind, ReadDocument
+from tests.mlx_mixer.documents.slow_chunk import cut_slowly
 
 PROSE = "The package manager keeps a list of what is installed. " * 6
 SMALL = ChunkSizes(target=20, maximum=28, minimum=4, trifle=2)
@@ -50,6 +52,30 @@ LINES = st.lists(
 def test_joined_bodies_are_the_document_and_no_chunk_is_too_large(text: str, sizes: ChunkSizes) -> None:
     for document in (ReadDocument(text), read_markdown(text), read_python(text)):
         check(document, sizes)
+
+
+@given(LINES.map("\n".join).filter(bool), st.lists(st.integers(0, 400), max_size=8).map(sorted))
+@settings(max_examples=60)
+def test_the_quick_cuts_are_those_of_the_slow_way(text: str, edges: list[int]) -> None:
+    document = ReadDocument(text, blocks=tuple(zip(edges[::2], edges[1::2], strict=False)))
+    for sizes in (SMALL, ChunkSizes(target=40, maximum=50)):
+        quick = [(start, end) for start, end, _ in _cut(document, 0, len(text), sizes)]
+        assert quick == cut_slowly(document, sizes)
+
+
+PAGES = st.lists(st.text("ab \n", max_size=200), min_size=1, max_size=12)
+
+
+@given(PAGES.filter(lambda pages: any(pages)), st.sampled_from(["page", "cell"]))
+def test_no_chunk_goes_over_a_page_unless_pages_are_cells(pages: list[str], kind: PageKind) -> None:
+    starts = [0, *accumulate(map(len, pages))][:-1]
+    document = ReadDocument("".join(pages), pages=tuple(starts), page_kind=kind)
+    chunks = chunk_document(document, SMALL)
+    assert "".join(bodies(document, chunks)) == document.text
+    for chunk in chunks:
+        assert chunk.page == sum(start <= chunk.start for start in starts)
+        if kind == "page":
+            assert not any(chunk.start < start < chunk.end for start in starts)
 
 
 def test_a_short_document_is_one_chunk() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_mixer.documents import indexing, store
+from mlx_mixer.documents import batch, indexing, store
 from mlx_mixer.documents.events import AddReport, Progress
 from mlx_mixer.documents.lexical import search_words
 from mlx_mixer.documents.library import Library
@@ -260,7 +260,7 @@ def test_a_link_named_by_the_user_is_followed_once(library: Library, tmp_path: P
 def test_progress_counts_up_and_batches_are_committed_as_it_goes(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 4)
+    monkeypatch.setattr(batch, "_FILES", 4)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(10)})
     seen: list[tuple[int, int]] = []
 
@@ -276,7 +276,7 @@ def test_progress_counts_up_and_batches_are_committed_as_it_goes(
 def test_cancelling_keeps_what_was_done_and_hides_nothing(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 2)
+    monkeypatch.setattr(batch, "_FILES", 2)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(10)})
     asked = iter(range(100))
     report = library.add([docs], is_cancelled=lambda: next(asked) >= 5)
@@ -311,12 +311,12 @@ def test_what_lies_below_an_unreadable_folder_is_not_taken_for_gone(
 def test_a_full_disk_stops_with_one_line_and_keeps_what_was_committed(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 4)
+    monkeypatch.setattr(batch, "_FILES", 4)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"needle {n} " + "more text " * 400 for n in range(40)})
     db = library._connections.get()
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages + 20}").fetchall()  # SQLite's own way to meet a full disk
-    with pytest.raises(LibraryError, match="full; what was committed before is kept"):
+    with pytest.raises(LibraryError, match=r"full \([\d,]+ MB free\); what was committed before is kept"):
         library.add([docs])
     committed = library.status().documents
     assert 0 < committed < 40
@@ -329,7 +329,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_was_committed(
 def test_a_library_deleted_while_being_written_is_noticed(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_FILES", 2)
+    monkeypatch.setattr(batch, "_FILES", 2)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(10)})
     with pytest.raises(LibraryError, match="deleted or replaced"):
         library.add([docs], progress=lambda _: library.path.unlink(missing_ok=True))
@@ -359,3 +359,51 @@ def test_a_new_version_of_a_reader_reads_again(
     monkeypatch.setattr(indexing, "reader_for", lambda _: newer)
     assert counts(library.add([docs])) == {"updated": 1}
     assert len(library.search("milk").hits) == 1
+
+
+def test_what_was_refused_is_read_again_on_request(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", {"a/noise.txt": b"\0\1\2\3" * 500, "b.txt": "x"})
+    library.add([docs])
+    text = "legible at last, though nothing tells".ljust(2000)
+    with (docs / "a/noise.txt").open("r+b") as file:  # the same file of the same size
+        file.write(text.encode())
+    os.utime(docs / "a/noise.txt", ns=(OLD_NS, OLD_NS))
+    assert counts(library.refresh()) == {"unchanged": 1, "skipped": 1}
+    assert counts(library.retry([docs / "b.txt"])) == {"unchanged": 1}
+    assert counts(library.retry([docs / "a"])) == {"added": 1}
+    assert len(library.search("legible").hits) == 1
+
+
+def test_a_new_version_of_a_reader_looks_again_at_what_was_refused(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = write_tree(tmp_path / "docs", {"noise.txt": b"\0\1\2\3" * 500})
+    library.add([docs])
+    newer = indexing.reader_for(b"x.txt")._replace(version=99)
+    monkeypatch.setattr(indexing, "reader_for", lambda _: newer)
+    with opened_files() as opened:
+        assert counts(library.refresh()) == {"skipped": 1}
+        assert counts(library.refresh()) == {"skipped": 1}
+    assert len(opened) == 1
+
+
+def test_only_what_a_walk_comes_to_is_refreshed(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", {**TREE, ".gitignore": "build/\n", "build/a.txt": "x", "new/b.txt": "y"})
+    library.add([docs / "notes.txt", docs])
+    (docs / "new/c.txt").write_text("fresh")
+    write_tree(tmp_path / "elsewhere", {"d.txt": "x"})
+    assert counts(library.refresh([docs / "build", docs / "new", tmp_path / "elsewhere"])) == {
+        "added": 1, "unchanged": 1
+    }  # fmt: skip
+    assert library.status().roots == (str(docs),)
+
+
+def test_files_are_forgotten_after_two_walks_that_did_not_find_them(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", TREE)
+    library.add([docs])
+    (docs / "notes.txt").unlink()
+    db = library._connections.get()
+    for expected in (3, 2):
+        library.refresh()
+        assert db.execute("SELECT count(*) FROM files").fetchone() == (expected,)
+    assert db.execute("SELECT count(*) FROM contents").fetchone() == (3,)

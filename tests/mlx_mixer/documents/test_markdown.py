@@ -1,12 +1,14 @@
 """Markdown falls into sections where a reader sees headings."""
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_mixer.documents.markdown import read_markdown
+from tests.mlx_mixer.documents.slow_markdown import read_markdown_slowly
 
 
 def sections(text: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -93,3 +95,23 @@ def test_sections_always_cover_the_text(lines: list[str]) -> None:
     assert starts == sorted(set(starts))
     assert "".join(part for part, _ in sections(text)) == text
     assert all(0 <= start < end <= len(text) + 1 for start, end in document.blocks)
+
+
+LINES = [
+    "# A", "## B ##", "#x", "text", "===", "---", "--- ", "- item", "```", "```py", "````", "~~~~", "~~~", "", " # C",
+    "    # code", "| a", "  ---", "=", "-", "...", "title: x", "> q", "x" * 1001, "===  ", "a",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(LINES), min_size=1, max_size=12).map("\n".join).filter(bool))
+@settings(max_examples=300)
+def test_the_quick_reader_finds_what_reading_line_by_line_finds(text: str) -> None:
+    for variant in (text, f"{text}\n", f"---\n{text}"):
+        assert read_markdown(variant) == read_markdown_slowly(variant)
+
+
+def test_our_own_documents_read_the_same_line_by_line() -> None:
+    files = [*Path().glob("*.md"), *Path("docs").rglob("*.md")]
+    assert files
+    for file in files:
+        assert read_markdown(file.read_text()) == read_markdown_slowly(file.read_text())

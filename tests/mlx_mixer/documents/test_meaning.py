@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlx_mixer.documents import meaning
+from mlx_mixer.documents import meaning, store
 from mlx_mixer.documents.events import Progress
-from mlx_mixer.documents.indexing import embedding_text
 from mlx_mixer.documents.library import Library
+from mlx_mixer.documents.prepare import embedding_text
 from mlx_mixer.documents.vectors import from_blob
 from mlx_mixer.embedding import Embedder
 from mlx_mixer.errors import LibraryError
@@ -114,7 +114,7 @@ def test_stopping_keeps_the_documents_that_are_done(
     assert len(embedder.documents) == 3
 
 
-def test_two_embedders_do_not_mix(
+def test_an_earlier_embedder_answers_until_the_new_one_knows_everything(
     library: Library, embedder: WatchedEmbedder, tiny_embedder: Embedder, tmp_path: Path
 ) -> None:
     docs = write_tree(tmp_path / "docs", {"guide.md": GUIDE})
@@ -123,10 +123,48 @@ def test_two_embedders_do_not_mix(
     other = WatchedEmbedder(tiny_embedder, fingerprint="another")
     library.attach(other)
     assert library.status().pending == 3
-    assert not library.search("part").by_meaning
+    assert library.search("part").by_meaning
+    assert (embedder.queries, other.queries) == (["part"], [])
     assert library.embed_pending().embedded == 3
+    assert library.search("part").by_meaning
+    assert (embedder.queries, other.queries) == (["part"], ["part"])
     library.attach(embedder)
     assert library.status().pending == 0
+
+
+def test_an_embedder_that_never_finished_does_not_answer(
+    library: Library, embedder: WatchedEmbedder, tiny_embedder: Embedder, tmp_path: Path
+) -> None:
+    docs = write_tree(tmp_path / "docs", {"guide.md": GUIDE})
+    library.attach(embedder)
+    library.add([docs])
+    for name in ("second", "third"):
+        library.attach(WatchedEmbedder(tiny_embedder, fingerprint=name))
+    library.search("part")
+    assert embedder.queries == ["part"]
+
+
+def test_vectors_of_an_embedder_out_of_use_are_forgotten_after_a_week(
+    library: Library,
+    embedder: WatchedEmbedder,
+    tiny_embedder: Embedder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    docs = write_tree(tmp_path / "docs", {"guide.md": GUIDE})
+    library.attach(embedder)
+    library.add([docs])
+    library.attach(WatchedEmbedder(tiny_embedder, fingerprint="another"))
+    monkeypatch.setattr(store, "GRACE_SECONDS", -10)
+    library.add([docs], is_cancelled=lambda: True)
+    db = library._connections.get()
+    assert db.execute("SELECT fingerprint FROM vectors").fetchall() == [(embedder.fingerprint,)]
+    library.add([docs])
+    assert db.execute("SELECT fingerprint FROM vectors").fetchall() == [("another",)]
+    monkeypatch.undo()
+    library.attach(embedder)
+    library.add([docs])
+    assert len(db.execute("SELECT fingerprint FROM vectors").fetchall()) == 2
 
 
 class _Broken(WatchedEmbedder):

@@ -8,7 +8,7 @@ import pytest
 
 from mlx_mixer.documents.filebytes import UNSETTLED, content_hash, read_file
 from mlx_mixer.documents.rules import content_reason, file_reason, folder_reason
-from mlx_mixer.documents.scan import MAX_FILE_BYTES, Found, LeftOut, scan
+from mlx_mixer.documents.scan import MAX_FILE_BYTES, Found, LeftOut, is_evicted, scan
 from mlx_mixer.documents.unreadable import UnreadableError
 from tests.mlx_mixer.documents.helpers import OLD_NS, needs_any_name, write_tree
 
@@ -35,7 +35,7 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
         {
             ".git/config": "x", "node_modules/a.js": "x", "env/pyvenv.cfg": "x", "env/lib/a.py": "x", ".hidden": "x",
             "cache/CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55", "cache/a.txt": "x",
-            "photo.JPG": "x", "book.pdf": "x", "empty.txt": "", ".env": "x", "server.pem": "x", ".ssh/id_rsa": "x",
+            "photo.JPG": "x", "book.msg": "x", "empty.txt": "", ".env": "x", "server.pem": "x", ".ssh/id_rsa": "x",
             "id_ed25519.pub": "x", "good.txt": "x",
         },
     )  # fmt: skip
@@ -44,7 +44,7 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
     assert found(tmp_path) == ["good.txt"]
     assert left_out(tmp_path) == {
         ".git": "hidden", "node_modules": "a folder of tools", "env": "a Python environment", ".hidden": "hidden",
-        "cache": "a cache folder", "photo.JPG": "not text (.jpg)", "book.pdf": ".pdf files cannot be read yet",
+        "cache": "a cache folder", "photo.JPG": "not text (.jpg)", "book.msg": ".msg files cannot be read yet",
         "empty.txt": "empty", ".env": "may hold secrets", "server.pem": "may hold secrets", ".ssh": "may hold secrets",
         "id_ed25519.pub": "may hold secrets", "large.log": "larger than 20 MB",
     }  # fmt: skip
@@ -106,12 +106,12 @@ def test_a_missing_root_is_reported(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")
-def test_an_unreadable_folder_is_reported_and_the_walk_goes_on(tmp_path: Path) -> None:
-    write_tree(tmp_path, {"locked/a.txt": "x", "open/b.txt": "x"})
-    (tmp_path / "locked").chmod(0)
-    assert found(tmp_path) == ["open/b.txt"]
-    (tmp_path / "locked").chmod(0o700)
+def test_a_file_whose_content_is_elsewhere_is_told_by_having_no_blocks(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"here.txt": "x" * 5000})
+    with (tmp_path / "evicted.txt").open("wb") as file:
+        file.truncate(5000)  # a size without blocks, as macOS shows it
+    assert is_evicted(os.lstat(tmp_path / "evicted.txt"))
+    assert not is_evicted(os.lstat(tmp_path / "here.txt"))
 
 
 def test_reading_refuses_what_is_no_regular_file(tmp_path: Path) -> None:

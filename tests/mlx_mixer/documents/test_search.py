@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_mixer.documents import lexical
+from mlx_mixer.documents import candidates, lexical
 from mlx_mixer.documents import search as search_module
 from mlx_mixer.documents.fusion import FusionWeights
 from mlx_mixer.documents.library import Library
@@ -180,7 +180,7 @@ def test_what_shares_no_word_and_lies_far_is_not_shown(
     filled.attach(embedder)
     filled.embed_pending()
     assert names(filled, "zeppelin")
-    monkeypatch.setattr(search_module, "MEANING_FLOOR", 1.1)
+    monkeypatch.setattr(candidates, "MEANING_FLOOR", 1.1)
     assert names(filled, "zeppelin") == []
     assert names(filled, "flour") == ["cooking.md"]
 
@@ -229,7 +229,7 @@ def test_a_passage_removed_while_it_is_being_found_is_left_out(
         return real(*arguments)
 
     monkeypatch.setattr(lexical, "word_coverage", interfere)
-    monkeypatch.setattr(search_module, "_visible_path", lambda *_: str(tmp_path))
+    monkeypatch.setattr(search_module._Teller, "_visible_path", lambda *_: str(tmp_path))
     assert [hit.heading for hit in filled.search("water").hits] == ["Cooking › Bread"]
 
 

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.words import identifier_words, path_words, split_identifier
+from mlx_mixer.documents.words import identifier_words, path_words, split_identifier, words_of
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,22 @@ def test_only_camel_case_adds_words_to_the_index() -> None:
     assert identifier_words("class HTTPServer: my_xmlParser()") == "http parser server xml"
 
 
+WORDS = st.text(st.sampled_from("abXYZ09_é.- 語"), max_size=40)
+
+
+@given(st.one_of(WORDS, st.text()))
+@settings(max_examples=500)
+def test_words_of_the_index_are_those_of_every_word_by_itself(text: str) -> None:
+    pieces = set()
+    for word in words_of(text):
+        parts = split_identifier(word)
+        if len(parts) > 1 and len(word) > 2 and not word[1:].islower() and not word.isupper():
+            pieces |= {part.lower() for part in parts}
+    found = identifier_words(text)
+    assert [word for word in found.split() if word.isascii()][: len(pieces)] == sorted(pieces)
+    assert pieces or not text.isascii() or not found
+
+
 @given(st.text())
 def test_splitting_loses_no_letter(text: str) -> None:
     assert "".join(split_identifier(text)) == text
@@ -39,6 +55,7 @@ def test_a_file_name_is_searched_by_the_words_of_its_path_below_the_root() -> No
     assert path_words(b"/home/me/notes/2024/my tax/taxReturn.md", b"/home/me/notes") == (
         "2024/my tax",
         "taxReturn.md return tax",
+        "md",
     )
-    assert path_words(b"/home/me/todo.md", b"/home/me/todo.md") == ("", "todo.md")
-    assert path_words(os.fsencode("/r/caf\udce9.txt"), b"/r") == ("", "caf?.txt")
+    assert path_words(b"/home/me/todo.md", b"/home/me/todo.md") == ("", "todo.md", "md")
+    assert path_words(os.fsencode("/r/caf\udce9.txt"), b"/r") == ("", "caf?.txt", "txt")

@@ -1,0 +1,55 @@
+"""What the next transaction will write, and when it is time for it."""
+
+import time
+
+from sqlite_utils import Database
+
+from mlx_mixer.documents import store
+from mlx_mixer.documents.store import FileData
+from mlx_mixer.documents.words import path_words
+
+# A transaction is committed at whichever comes first; a kill loses at most this much.
+_FILES = 64
+_BYTES = 2_000_000
+_SECONDS = 0.5
+
+
+class Batch:
+    """Files to be written together.
+
+    Args:
+        root: Id of the root they lie under.
+        root_path: Its path.
+    """
+
+    def __init__(self, root: int, root_path: bytes) -> None:
+        self.root = root
+        self.root_path = root_path
+        self.clear()
+
+    def clear(self) -> None:
+        self.files: list[FileData] = []
+        self.moves: list[tuple[int, bytes]] = []
+        self.reappeared: list[int] = []
+        self._bytes = 0
+        self._started = time.monotonic()
+
+    def add(self, file: FileData, *, bytes_read: int = 0) -> None:
+        self.files.append(file)
+        self._bytes += bytes_read
+
+    def is_empty(self) -> bool:
+        return not (self.files or self.reappeared)
+
+    def is_full(self) -> bool:
+        if not self.files:
+            return False
+        waited = time.monotonic() - self._started > _SECONDS
+        return len(self.files) >= _FILES or self._bytes >= _BYTES or waited
+
+    def write(self, db: Database, now: int) -> None:
+        for file_id, path in self.moves:
+            store.move_file(db, file_id, self.root, path, path_words(path, self.root_path))
+        for file in self.files:
+            store.save_file(db, self.root, file, now)
+        store.show_again(db, self.reappeared, now)

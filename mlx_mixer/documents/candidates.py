@@ -1,0 +1,141 @@
+"""What a query may mean, from every leg, each chunk with the exact score of every leg."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from sqlite_utils import Database
+
+from mlx_mixer.documents import lexical
+from mlx_mixer.documents.frequency import TermCounts
+from mlx_mixer.documents.fusion import Floats
+from mlx_mixer.documents.lexical import Place
+from mlx_mixer.documents.query import Query
+from mlx_mixer.documents.vectors import Floats as Vector
+from mlx_mixer.documents.vectors import Meaning, Null, VectorIndex
+
+CANDIDATES_PER_LEG = 100
+# A passage that shares no word with the query is shown from this cosine on. Half of what is right lies above 0.4, the
+# best of what is beside the point around 0.3.
+MEANING_FLOOR = 0.25
+_NAMED_FILES = 20
+_MIN_NAME_COVERAGE = 0.5
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Chunks that may be what is looked for.
+
+    Attributes:
+        places: Where they are, each once.
+        bm25: (N,) not negative; 0 for a chunk that holds none of the words.
+        cosines: (N,) exact; NaN without a vector. None where meaning took no part.
+        names: (N,) share of the query's words in the name of the chunk's file.
+        coverage: The largest share of the query's words that one of the best hits holds.
+        null: How near the query is to passages at large; None where meaning took no part.
+    """
+
+    places: list[Place]
+    bm25: Floats
+    cosines: Floats | None
+    names: Floats
+    coverage: float
+    null: Null | None
+
+
+class Neighbourhood:
+    """What lies near a vector by meaning; nothing where there is no embedder or nothing is embedded.
+
+    Args:
+        db: The library.
+        meaning: An embedder and its vectors, or None.
+        query: The query; it is embedded only where there are vectors to compare with.
+    """
+
+    def __init__(self, db: Database, query: Query, meaning: Meaning | None) -> None:
+        self._db = db
+        self.index: VectorIndex | None = None
+        self.vector: Vector | None = None
+        if meaning is None or not query.text:
+            return
+        meaning.index.refresh(db)
+        if len(meaning.index) > 0:
+            self.index = meaning.index
+            self.vector = meaning.embedder.embed([query.text], "query")[0]
+
+    @classmethod
+    def around(cls, db: Database, index: VectorIndex, vector: Vector) -> Self:
+        """What lies near a vector that is there already."""
+        near = cls(db, Query(""), None)
+        near.index, near.vector = index, vector
+        return near
+
+    def places(self, query: Query, limit: int) -> list[Place]:
+        if self.index is None or self.vector is None:
+            return []
+        return [
+            (content, seq)
+            for content, seq, cosine in nearest(self._db, self.index, self.vector, query, limit)
+            if cosine >= MEANING_FLOOR
+        ]
+
+    def cosines(self, places: list[Place]) -> Floats | None:
+        return None if self.index is None or self.vector is None else self.index.cosines(self.vector, places)
+
+    def null(self) -> Null | None:
+        return None if self.index is None or self.vector is None else self.index.null(self.vector)
+
+
+def nearest(db: Database, index: VectorIndex, vector: Vector, query: Query, limit: int) -> list[tuple[int, int, float]]:
+    """Return ``(content, seq, cosine)`` of what lies nearest a vector, in files that pass the query's filters."""
+    hidden: Iterable[int] = ()
+    only: Iterable[int] | None = None
+    if query.filters.is_empty:
+        hidden = [row[0] for row in db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")]
+    else:
+        condition, parameters = query.filters.condition()
+        rows = db.execute(f"SELECT f.content FROM files f WHERE {lexical.VISIBLE} AND {condition}", parameters)
+        only = [row[0] for row in rows]
+    return index.search(vector, limit, hidden=hidden, only=only)
+
+
+def gather(
+    db: Database,
+    query: Query,
+    near: Neighbourhood,
+    *,
+    counts: TermCounts,
+    limit: int = CANDIDATES_PER_LEG,
+) -> Candidates:
+    """Gather the candidates of every leg; filters hold before the best of each are taken.
+
+    Args:
+        db: The library.
+        query: A query that is not empty.
+        near: What lies near it.
+        counts: See `lexical.search_words`.
+        limit: How many candidates of each leg.
+    """
+    matches = lexical.search_words(db, query, limit, counts=counts)
+    names = lexical.name_coverage(db, query)
+    bm25 = {(match.content, match.seq): match.bm25 for match in matches}
+    places = dict.fromkeys(bm25)
+    if not query.phrases:  # what must occur is settled by the words leg
+        others = [place for place in (*_named_places(names), *near.places(query, limit)) if place not in places]
+        places.update(dict.fromkeys(lexical.without_excluded(db, query, others)))
+    ordered = list(places)
+    return Candidates(
+        places=ordered,
+        bm25=np.array([bm25.get(place, 0.0) for place in ordered]),
+        cosines=near.cosines(ordered),
+        names=np.array([names.get(content, 0.0) for content, _ in ordered]),
+        coverage=lexical.word_coverage(db, query, matches),
+        null=near.null(),
+    )
+
+
+def _named_places(names: dict[int, float]) -> list[Place]:
+    """The beginnings of the files whose names hold the most of the query."""
+    best = sorted((content for content in names if names[content] >= _MIN_NAME_COVERAGE), key=lambda c: -names[c])
+    return [(content, 0) for content in best[:_NAMED_FILES]]

@@ -1,0 +1,163 @@
+"""Questions with a known answer, made of a user's own documents: headings and docstrings.
+
+A heading asks for its section, the first sentence of a docstring for its function. What would give the answer away is
+taken out of it: the heading's line and its place in the heading path, the whole docstring.
+"""
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from mlx_mixer.documents.words import STOP_WORDS, words_of
+
+Kind = Literal["heading", "docstring"]
+
+_SEPARATOR = " › "
+_MAX_QUERY = 120
+_MIN_REST = 120
+_MIN_HEADING_WORDS, _MIN_SENTENCE_WORDS = 2, 3
+_ITEMS_PER_DOCUMENT = 3
+_DOCSTRING = re.compile(
+    r"^([ \t]*)(?:async[ \t]+)?(?:def|class)[ \t]+\w+[^\n]*?(?:\([^\"']*?\)[^\n:]*)?:[ \t]*\n"
+    r"([ \t]+[rRuU]?(\"\"\"|''')(.+?)\3[ \t]*\n)",
+    re.MULTILINE | re.DOTALL,
+)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n\s*\n")
+_RULE = re.compile(r"^[=\-~^\"'`#*+]{3,}\s*$")
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """A chunk as it is in the library."""
+
+    seq: int
+    heading: str
+    body: str
+
+
+@dataclass(frozen=True)
+class KnownItem:
+    """A question and its answer.
+
+    Attributes:
+        query: The question.
+        kind: What it was made of.
+        content: The document that holds the answer.
+        answers: The `seq` of the chunks that are right.
+        cleaned: The answers' headings and bodies without the giveaway, by `seq`; only those that change.
+    """
+
+    query: str
+    kind: Kind
+    content: int
+    answers: frozenset[int]
+    cleaned: dict[int, tuple[str, str]]
+
+
+def find_items(db: Database, fingerprint: str, most: int, *, seed: int = 1) -> list[KnownItem]:
+    """Return up to `most` items of documents that are embedded, no question twice, kinds in equal parts if possible.
+
+    Args:
+        db: The library.
+        fingerprint: Of the embedder.
+        most: How many items at most.
+        seed: Chooses documents and items.
+    """
+    rng = random.Random(seed)
+    contents = [
+        tuple(row)
+        for row in db.execute(
+            "SELECT c.id, c.reader FROM contents c JOIN vectors v ON v.content = c.id AND v.fingerprint = ?"
+            " WHERE c.unreferenced_since IS NULL ORDER BY c.id",
+            [fingerprint],
+        )
+    ]
+    rng.shuffle(contents)
+    found: dict[Kind, list[KnownItem]] = {"heading": [], "docstring": []}
+    asked: set[str] = set()
+    for content, reader in contents:
+        if all(len(items) >= most for items in found.values()):
+            break
+        items = list(document_items(content, read_chunks(db, content), is_code=_is_code(reader)))
+        rng.shuffle(items)
+        for item in items[:_ITEMS_PER_DOCUMENT]:
+            if item.query.lower() not in asked:
+                asked.add(item.query.lower())
+                found[item.kind].append(item)
+    half = most // 2
+    headings, docstrings = found["heading"], found["docstring"]
+    taken = max(half, most - len(docstrings))
+    headings = headings[:taken]
+    chosen = headings + docstrings[: most - len(headings)]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def read_chunks(db: Database, content: int) -> list[StoredChunk]:
+    """Read a document's chunks in order."""
+    rows = db.execute("SELECT seq, heading, body FROM chunks WHERE content = ? ORDER BY seq", [content])
+    return [StoredChunk(*row) for row in rows]
+
+
+def document_items(content: int, chunks: list[StoredChunk], *, is_code: bool) -> Iterator[KnownItem]:
+    """Yield the items of one document.
+
+    Headings of source code are names of functions: nobody's question, and their answers name them again.
+    """
+    if is_code:
+        for chunk in chunks:
+            yield from _docstring_items(content, chunk)
+    else:
+        yield from _heading_items(content, chunks)
+
+
+def _is_code(reader: str) -> bool:
+    """Whether what made the headings was a reader of source code."""
+    return reader == "python" or reader.startswith("source-")
+
+
+def _docstring_items(content: int, chunk: StoredChunk) -> Iterator[KnownItem]:
+    for match in _DOCSTRING.finditer(chunk.body):
+        sentence = " ".join(_SENTENCE_END.split(match[4].strip())[0].split())
+        rest = chunk.body[: match.start(2)] + chunk.body[match.end(2) :]
+        if _is_question(sentence, _MIN_SENTENCE_WORDS) and len(rest) - match.start() >= _MIN_REST:
+            cleaned = {chunk.seq: (chunk.heading, rest)}
+            yield KnownItem(sentence, "docstring", content, frozenset({chunk.seq}), cleaned)
+
+
+def _heading_items(content: int, chunks: list[StoredChunk]) -> Iterator[KnownItem]:
+    paths = dict.fromkeys(tuple(chunk.heading.split(_SEPARATOR)) for chunk in chunks if chunk.heading)
+    leaves = [path[-1].lower() for path in paths]
+    for path in paths:
+        title = " ".join(path[-1].split())
+        if leaves.count(path[-1].lower()) > 1 or not _is_question(title, _MIN_HEADING_WORDS):
+            continue
+        below = [chunk for chunk in chunks if tuple(chunk.heading.split(_SEPARATOR))[: len(path)] == path]
+        cleaned = {chunk.seq: _without_heading(chunk, path) for chunk in below}
+        if sum(len(body.strip()) for _, body in cleaned.values()) >= _MIN_REST:
+            yield KnownItem(title, "heading", content, frozenset(cleaned), cleaned)
+
+
+def _without_heading(chunk: StoredChunk, path: tuple[str, ...]) -> tuple[str, str]:
+    """Take one heading out of a chunk's path, and its line (with the rule below or above it) out of its body."""
+    parts = chunk.heading.split(_SEPARATOR)
+    lines = chunk.body.splitlines(keepends=True)
+    wanted = _letters(path[-1])
+    drop = {i for i, line in enumerate(lines) if wanted and _letters(line) == wanted}
+    drop |= {j for i in drop for j in (i - 1, i + 1) if 0 <= j < len(lines) and _RULE.match(lines[j].strip())}
+    body = "".join(line for i, line in enumerate(lines) if i not in drop)
+    return _SEPARATOR.join(parts[: len(path) - 1] + parts[len(path) :]), body
+
+
+def _letters(text: str) -> str:
+    return " ".join(words_of(text)).lower()
+
+
+def _is_question(text: str, words: int) -> bool:
+    telling = {word.lower() for word in words_of(text)} - STOP_WORDS
+    telling = {word for word in telling if len(word) > 2 and not word.isdigit()}
+    return len(text) <= _MAX_QUERY and len(telling) >= words

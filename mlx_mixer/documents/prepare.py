@@ -1,0 +1,39 @@
+"""From a document to everything the index keeps of it: chunks, their headings, words and hashes."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from mlx_mixer.documents.chunk import chunk_document
+from mlx_mixer.documents.readers import Reader
+from mlx_mixer.documents.store import ChunkData, ContentData
+from mlx_mixer.documents.structure import ReadDocument
+from mlx_mixer.documents.words import identifier_words
+
+HEADING_SEPARATOR = " › "
+_MAX_HEADING = 200
+
+
+def prepare_content(document: ReadDocument, digest: bytes, reader: Reader, encoding: str) -> ContentData:
+    """Cut a document and compute everything the index needs of it."""
+    text, chunks = document.text, []
+    for start, end, line, path, page in chunk_document(document):
+        body = text[start:end]
+        heading = _heading(document.title, path)
+        data = embedding_text(heading, body).encode("utf-8", "replace")
+        chunk_hash = blake2b(data, digest_size=16).digest()
+        chunks.append(ChunkData(start, line, page, heading, body, identifier_words(body), chunk_hash))
+    return ContentData(
+        digest, reader.name, reader.version, document.title, encoding, len(text), document.note, tuple(chunks)
+    )
+
+
+def embedding_text(heading: str, body: str) -> str:
+    """What of a chunk is embedded: the headings it lies under, then its text."""
+    return f"{heading}\n{body.strip()}" if heading else body.strip()
+
+
+def _heading(title: str, path: Iterable[str]) -> str:
+    parts = [part for part in path if part]
+    if title and title not in parts[:1]:
+        parts.insert(0, title)
+    return HEADING_SEPARATOR.join(parts)[:_MAX_HEADING]
