@@ -62,9 +62,9 @@ for _ in range(5):
     time.sleep(0.1)
     print(time.process_time() - before)
 """
-    assert max(map(float, python(code).split())) < 0.01
-    if (os.cpu_count() or 1) > 1:
-        assert min(map(float, python(code, KMP_BLOCKTIME="200").split())) > 0.01, "the setting decides"
+    # Where other processes want the cores too, spinning threads get a small part of them, but they take it.
+    quiet, spinning = (sum(map(float, python(code, **settings).split())) for settings in ({}, {"KMP_BLOCKTIME": "200"}))
+    assert quiet < spinning / 4
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
