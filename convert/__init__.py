@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from convert.convert import convert_checkpoint as convert_checkpoint
     from convert.inspect import inspect_checkpoint as inspect_checkpoint
     from convert.inspection import Inspection as Inspection
-    from convert.sentencepiece_json import sentencepiece_to_tokenizer_json as sentencepiece_to_tokenizer_json
-    from convert.sentencepiece_json import sentencepiece_tokenizer_config as sentencepiece_tokenizer_config
-    from convert.to_torch import TorchReport as TorchReport
-    from convert.to_torch import write_torch_checkpoint as write_torch_checkpoint
+    from convert.upstream.to_torch import TorchReport as TorchReport
+    from convert.upstream.to_torch import write_torch_checkpoint as write_torch_checkpoint
+    from convert.words.sentencepiece_json import sentencepiece_to_tokenizer_json as sentencepiece_to_tokenizer_json
+    from convert.words.sentencepiece_json import sentencepiece_tokenizer_config as sentencepiece_tokenizer_config
 
 _HOMES = {
     "ConversionReport": "convert.convert",
     "Inspection": "convert.inspection",
-    "TorchReport": "convert.to_torch",
+    "TorchReport": "convert.upstream.to_torch",
     "convert_checkpoint": "convert.convert",
     "inspect_checkpoint": "convert.inspect",
-    "sentencepiece_to_tokenizer_json": "convert.sentencepiece_json",
-    "sentencepiece_tokenizer_config": "convert.sentencepiece_json",
-    "write_torch_checkpoint": "convert.to_torch",
+    "sentencepiece_to_tokenizer_json": "convert.words.sentencepiece_json",
+    "sentencepiece_tokenizer_config": "convert.words.sentencepiece_json",
+    "write_torch_checkpoint": "convert.upstream.to_torch",
 }
 
 __all__ = [

@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from convert.byte_order import refuse_swapped
-from convert.containers import Checkpoint, open_checkpoint
 from convert.hints import Hints, how_to_tell
-from convert.hub_cache import origin_of
-from convert.lookalikes import UnconvertibleError
+from convert.hub.cache import origin_of
 from convert.model_folder import find_model_folder, folder_for, rewrite_model_folder
 from convert.plan import plan_conversion
+from convert.proof.verify import verify_conversion
 from convert.report import ConversionReport as ConversionReport
 from convert.room import require_disk, require_memory
-from convert.storage import Storage
-from convert.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
+from convert.sources.byte_order import refuse_swapped
+from convert.sources.containers import Checkpoint, open_checkpoint
+from convert.sources.lookalikes import UnconvertibleError
+from convert.sources.storage import Storage
 from convert.transformer import convert_transformer, transformer_type
-from convert.verify import verify_conversion
+from convert.words.tokenizers import SpecialIds, find_tokenizer, install_tokenizer
 from convert.write_weights import Progress, WeightPlan, write_weights
 from convert.writer import MAX_SHARD_BYTES
 from mlx_mixer.checkpoint import write_config_file

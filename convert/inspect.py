@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convert.containers import Checkpoint, open_checkpoint
-from convert.detect import canonical_names
-from convert.family import Evidence
+from convert.families.detect import canonical_names
+from convert.families.family import Evidence
 from convert.foreign import open_regular, parse_json
 from convert.hints import Hints, how_to_tell
-from convert.hub_kinds import OUR_TYPES, mlx_lm_runs
+from convert.hub.kinds import OUR_TYPES, mlx_lm_runs
 from convert.inspection import Inspection
-from convert.lookalikes import LookalikeError, UnconvertibleError
 from convert.plan import Plan, plan_conversion
 from convert.questions import Question, structural_questions, usage_questions
-from convert.tokenizers import find_tokenizer
+from convert.sources.containers import Checkpoint, open_checkpoint
+from convert.sources.lookalikes import LookalikeError, UnconvertibleError
+from convert.words.tokenizers import find_tokenizer
 from mlx_mixer.errors import CheckpointError, ConversionError, ModelNotFoundError
 from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES
 from mlx_mixer.model_configs.bidirectional import BidirectionalMixerConfig

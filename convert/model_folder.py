@@ -12,14 +12,14 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from convert.containers import Checkpoint, open_checkpoint
-from convert.key_table import Assignment
+from convert.families.key_table import Assignment
+from convert.families.transforms import unchanged
+from convert.proof.rewrite import verify_rewrite
 from convert.report import ConversionReport
 from convert.room import require_disk, require_memory
-from convert.storage import Storage
-from convert.transforms import unchanged
-from convert.verify_rewrite import verify_rewrite
-from convert.weight_file import Float32Array
+from convert.sources.containers import Checkpoint, open_checkpoint
+from convert.sources.storage import Storage
+from convert.sources.weight_file import Float32Array
 from convert.write_weights import Progress, WeightPlan, write_weights
 from mlx_mixer.atomic import atomic_directory
 from mlx_mixer.checkpoint import CONFIG_NAME, load_config, resolve_model, write_config_file

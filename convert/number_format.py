@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from convert.weight_file import FLOAT_BYTES, Float32Array, float32_from_bytes
+from convert.sources.weight_file import FLOAT_BYTES, Float32Array, float32_from_bytes
 from mlx_mixer.errors import UsageError
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -33,7 +33,7 @@ def are_finite(raw: "memoryview | bytes", dtype: str) -> bool:
 
     Args:
         raw: Little-endian numbers.
-        dtype: Their type, one of `convert.weight_file.FLOAT_BYTES`.
+        dtype: Their type, one of `convert.sources.weight_file.FLOAT_BYTES`.
     """
     if dtype in _FIRST_NOT_FINITE:
         patterns = np.frombuffer(raw, "<u2") & _WITHOUT_SIGN

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convert.containers import Checkpoint
-from convert.detect import canonical_names, detect
-from convert.family import Evidence, Facts, Family, Unsupported
+from convert.families.detect import canonical_names, detect
+from convert.families.family import Evidence, Facts, Family, Unsupported
+from convert.families.key_table import Assignment, match_table
 from convert.hints import Hints, how_to_tell
-from convert.key_table import Assignment, match_table
-from convert.lookalikes import UnconvertibleError, refuse_data
-from convert.weight_file import FLOAT_BYTES, TensorInfo
+from convert.sources.containers import Checkpoint
+from convert.sources.lookalikes import UnconvertibleError, refuse_data
+from convert.sources.weight_file import FLOAT_BYTES, TensorInfo
 from mlx_mixer.errors import ConfigError, ConversionError
 from mlx_mixer.foreign import quoted
 from mlx_mixer.model_configs.kinds import ModelConfig

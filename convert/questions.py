@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from convert.family import Evidence
-from convert.structured_config import decay_constant
-from convert.structured_family import mixing_length, possible_kinds, token_mixing_block
-from convert.weight_file import TensorInfo
+from convert.families.family import Evidence
+from convert.families.structured import mixing_length, possible_kinds, token_mixing_block
+from convert.families.structured_config import decay_constant
+from convert.sources.weight_file import TensorInfo
 
 _PROJECTION = "projection.weight"
 

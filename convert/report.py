@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convert.verify import VerifyReport
+from convert.proof.verify import VerifyReport
 from mlx_mixer.model_configs.kinds import ModelConfig
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.number_format import are_finite, as_bytes, floats_are_finite, from_float32, to_float32
-from convert.weight_file import FLOAT_BYTES, Float32Array
+from convert.sources.weight_file import FLOAT_BYTES, Float32Array
 from convert.writer import TensorSpec, WeightWriter
 from mlx_mixer.config_fields import Quantization
 from mlx_mixer.errors import ConversionError

@@ -16,16 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convert.containers import Checkpoint
 from convert.foreign import open_regular, parse_json
-from convert.hub_kinds import mlx_lm_runs
-from convert.lookalikes import UnconvertibleError
+from convert.hub.kinds import mlx_lm_runs
 from convert.model_folder import folder_for
 from convert.report import ConversionReport, TransformerConfig
 from convert.room import require_disk
-from convert.safetensors_file import SafetensorsFile
-from convert.storage import Storage
-from convert.weight_file import FLOAT_BYTES
+from convert.sources.containers import Checkpoint
+from convert.sources.lookalikes import UnconvertibleError
+from convert.sources.safetensors_file import SafetensorsFile
+from convert.sources.storage import Storage
+from convert.sources.weight_file import FLOAT_BYTES
 from mlx_mixer.checkpoint import CONFIG_NAME
 from mlx_mixer.errors import ConversionError, ModelNotFoundError
 from mlx_mixer.foreign import MAX_DESCRIPTION_BYTES, quoted

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from mlx.utils import tree_flatten
 
-from convert.containers import Checkpoint
-from convert.file_stream import FileStream, Piece
-from convert.key_table import Assignment
+from convert.families.key_table import Assignment
+from convert.families.transforms import unchanged
+from convert.sources.containers import Checkpoint
+from convert.sources.file_stream import FileStream, Piece
+from convert.sources.weight_file import FLOAT_BYTES, TensorInfo
 from convert.targets import PlainTarget, QuantisedTarget, Target, finite_numbers
-from convert.transforms import unchanged
-from convert.weight_file import FLOAT_BYTES, TensorInfo
 from convert.writer import MAX_SHARD_BYTES, TensorSpec, WeightWriter
 from mlx_mixer.errors import ConversionError
 from mlx_mixer.model_configs.kinds import ModelConfig

@@ -125,7 +125,7 @@ def download(repository: str, name: str | None, force: bool, as_json: bool) -> N
 def rm(name: str, yes: bool, as_json: bool) -> None:
     """Remove a model from the models folder."""
     root = default_paths().models
-    installed = import_module("convert.hub_installed")
+    installed = import_module("convert.hub.installed")
     folder = installed.removable_model(root, name)
     size = sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
     if not yes:
@@ -139,10 +139,10 @@ def rm(name: str, yes: bool, as_json: bool) -> None:
 
 
 def _transformers() -> list[dict[str, Any]]:
-    cache = import_module("convert.hub_cache").cache_folder(os.environ)
+    cache = import_module("convert.hub.cache").cache_folder(os.environ)
     if not cache.is_dir():
         return []
-    found = import_module("convert.hub_installed").cached_transformers(cache)
+    found = import_module("convert.hub.installed").cached_transformers(cache)
     return [
         {
             "name": row.repo,

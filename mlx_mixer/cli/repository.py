@@ -16,7 +16,7 @@ INTERRUPTED = "stopped; what has been fetched is kept: the same command goes on 
 
 def hub() -> Any:
     """The converter's room for the Hub; named and not imported, because the library does not know the converter."""
-    return import_module("convert.hub")
+    return import_module("convert.hub.requests")
 
 
 def is_repository(source: str | Path) -> bool:
@@ -64,13 +64,13 @@ def _also_a_path(source: str | Path) -> Iterator[None]:
 
 def default_folder(source: str | Path) -> Path:
     """Where the model of a repository goes if no folder is named."""
-    name: str = import_module("convert.hub_reference").parse_reference(str(source)).name
+    name: str = import_module("convert.hub.reference").parse_reference(str(source)).name
     return default_paths().models / name
 
 
 def check_name(repository: str) -> None:
     """Raise `UsageError` unless a text is `owner/name`, before the work begins that it is to receive."""
-    import_module("convert.hub_reference").parse_reference(repository)
+    import_module("convert.hub.reference").parse_reference(repository)
 
 
 def upload(folder: Path, repository: str, *, is_public: bool) -> dict[str, Any]:

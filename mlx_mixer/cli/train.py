@@ -67,7 +67,7 @@ def tokenizer(texts: tuple[Path, ...], out: Path, vocab_size: int, as_json: bool
     with atomic_directory(out) as folder:
         (folder / "tokenizer.model").write_bytes(model)
         # Named and not imported: the library does not know the converter.
-        import_module("convert.tokenizers").install_tokenizer(folder / "tokenizer.model", folder, vocab_size)
+        import_module("convert.words.tokenizers").install_tokenizer(folder / "tokenizer.model", folder, vocab_size)
     summary = {"out": str(out), "vocab_size": vocab_size, "texts": len(found), "seconds": _since(started)}
     _finish(summary, as_json, f"{out}  {vocab_size} pieces")
 

@@ -59,7 +59,7 @@ class Worker:
 
 
 def main() -> None:
-    from convert.hub_child import serve
+    from convert.hub.child import serve
 
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from convert.reference.networks import Form
+from convert.proof.reference.networks import Form
 from tests.convert.golden import CASES
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from convert import benchmark
-from convert.containers import open_checkpoint
 from convert.hints import Hints
 from convert.plan import plan_conversion
+from convert.sources.containers import open_checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ import pytest
 from sentencepiece import sentencepiece_model_pb2
 
 from convert import convert_checkpoint, inspect_checkpoint
-from convert.sentencepiece_json import MAX_PIECE
-from convert.tokenizer_json import MAX_TOKENS, cleaned_tokenizer
-from convert.tokenizers import install_tokenizer
+from convert.words.sentencepiece_json import MAX_PIECE
+from convert.words.tokenizer_json import MAX_TOKENS, cleaned_tokenizer
+from convert.words.tokenizers import install_tokenizer
 from mlx_mixer.errors import MixerError
 from tests.convert.files import flat_state, torch_bytes, write_safetensors
 from tests.convert.sentencepiece_models import trained

@@ -84,7 +84,7 @@ def test_answers_that_do_not_fit_the_tensors_are_not_offered(tmp_path: Path) -> 
 
 
 def loaded(name: str) -> dict[str, Any]:
-    from convert.containers import open_checkpoint
+    from convert.sources.containers import open_checkpoint
 
     with open_checkpoint(checkpoint(name)) as opened:
         return {key: opened.read(key) for key in opened.tensors}

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convert.containers import open_checkpoint
 from convert.hints import Hints
 from convert.plan import Plan, plan_conversion
+from convert.sources.containers import open_checkpoint
 from mlx_mixer.errors import ConversionError, MixerError, UnsupportedModelError
 from tests.convert.files import flat_state, renamed, write_safetensors, write_torch
 from tests.convert.golden import CASES, checkpoint, needed_hints

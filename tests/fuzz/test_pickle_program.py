@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from convert.pickle_program import CONSTRUCTORS, PickleProgram
+from convert.sources.pickle_program import CONSTRUCTORS, PickleProgram
 from mlx_mixer.errors import ConversionError
 from tests.convert.files import pickled
 from tests.fuzz import campaign

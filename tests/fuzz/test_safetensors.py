@@ -8,8 +8,8 @@ import mlx.core as mx
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
-from convert.safetensors_file import SafetensorsFile
-from convert.weight_file import FLOAT_BYTES
+from convert.sources.safetensors_file import SafetensorsFile
+from convert.sources.weight_file import FLOAT_BYTES
 from mlx_mixer.stored_weights import read_weights
 from tests.convert.files import entry, safetensors_bytes
 from tests.fuzz import campaign

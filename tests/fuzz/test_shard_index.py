@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from convert.containers import open_checkpoint
+from convert.sources.containers import open_checkpoint
 from tests.convert.files import flat_state, write_safetensors
 from tests.fuzz import campaign
 from tests.fuzz.mutate import TEXTS, mutated_json, pick

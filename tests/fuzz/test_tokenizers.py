@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from convert.sentencepiece_json import sentencepiece_to_tokenizer_json, sentencepiece_tokenizer_config
+from convert.words.sentencepiece_json import sentencepiece_to_tokenizer_json, sentencepiece_tokenizer_config
 from mlx_mixer.errors import ConversionError
 from tests.fuzz import campaign, sentencepieces
 from tests.fuzz.mutate import mutated_json, pick

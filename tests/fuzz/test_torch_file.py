@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convert.pickle_program import CONSTRUCTORS
-from convert.torch_file import TorchFile
-from convert.weight_file import FLOAT_BYTES
+from convert.sources.pickle_program import CONSTRUCTORS
+from convert.sources.torch_file import TorchFile
+from convert.sources.weight_file import FLOAT_BYTES
 from mlx_mixer.errors import ConversionError
 from tests.convert.files import pickled
 from tests.fuzz import campaign

@@ -1,7 +1,7 @@
 """The process in which foreign tokenizers are taken in, kept alive between inputs.
 
-Reads lines of JSON, [SOURCE, OUT], and answers each with one line: what `convert.tokenizer_child.take_in` said. The
-product starts a process for each tokenizer. Here one takes in many, as a fork of this one, which has the libraries
+Reads lines of JSON, [SOURCE, OUT], and answers each with one line: what `convert.words.tokenizer_child.take_in` said.
+The product starts a process for each tokenizer. Here one takes in many, as a fork of this one, which has the libraries
 loaded and makes another when the library has taken that one down.
 """
 
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from convert.tokenizer_child import limit_memory, take_in
+from convert.words.tokenizer_child import limit_memory, take_in
 
 VOCAB_SIZE = 1000
 SECONDS = 5.0  # on the processor

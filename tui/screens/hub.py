@@ -23,7 +23,7 @@ from tui.widgets.clean_input import CleanInput
 from tui.widgets.plain import Plain, plain, plain_line
 
 if TYPE_CHECKING:
-    from convert.hub_process import HubTask
+    from convert.hub.process import HubTask
 
 State = Literal["idle", "busy", "looked", "fetching"]
 
@@ -91,7 +91,7 @@ class HubDialog(ModalScreen[Path | None]):
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        from convert.hub_reference import looks_like_reference
+        from convert.hub.reference import looks_like_reference
 
         query = event.value.strip()
         if self._state == "looked":
@@ -118,7 +118,7 @@ class HubDialog(ModalScreen[Path | None]):
 
     @work(exclusive=True, exit_on_error=False)
     async def _search(self, query: str) -> None:
-        from convert.hub import SEARCH_SECONDS, search_task
+        from convert.hub.requests import SEARCH_SECONDS, search_task
 
         self._enter("busy", plain_line(f"Searching for {query} …", "$text-muted"))
         rows = await self._run(search_task(query), SEARCH_SECONDS)
@@ -136,8 +136,8 @@ class HubDialog(ModalScreen[Path | None]):
 
     @work(exclusive=True, exit_on_error=False)
     async def _look(self, repo: str) -> None:
-        from convert.hub import LOOK_SECONDS, look_task
-        from convert.hub_outlook import Outlook
+        from convert.hub.outlook import Outlook
+        from convert.hub.requests import LOOK_SECONDS, look_task
 
         self._enter("busy", plain_line(f"Looking at {repo} …", "$text-muted"))
         values = await self._run(look_task(repo), LOOK_SECONDS)
@@ -153,7 +153,7 @@ class HubDialog(ModalScreen[Path | None]):
 
     @work(exclusive=True, exit_on_error=False)
     async def _fetch(self, repo: str) -> None:
-        from convert.hub import install_task
+        from convert.hub.requests import install_task
 
         self._enter("fetching", plain_line(f"Fetching {repo} …", "$text-muted"))
         done = await self._run(install_task(repo), None)
@@ -162,7 +162,7 @@ class HubDialog(ModalScreen[Path | None]):
 
     async def _run(self, task: "HubTask", timeout_seconds: float | None) -> Any:  # what a task's result is
         """Run a task on a thread of its own; None after a failure, which is then shown, or a stop."""
-        from convert.hub_process import TaskStoppedError
+        from convert.hub.process import TaskStoppedError
 
         self._hub_task = task
         try:

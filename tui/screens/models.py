@@ -119,7 +119,7 @@ class ModelPicker(ModalScreen[Choice | None]):
 
     @work(exclusive=True)
     async def _remove(self, path: Path) -> None:
-        from convert.hub_installed import remove_model
+        from convert.hub.installed import remove_model
 
         self._doomed = None
         try:

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub, asked from a child process."""

@@ -1,0 +1,1 @@
+"""Proof that a converted model equals its source."""

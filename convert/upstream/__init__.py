@@ -1,0 +1,1 @@
+"""Back to upstream's own files."""

@@ -1,0 +1,1 @@
+"""Tokenizers from elsewhere, turned into the one form that we load."""
