@@ -109,7 +109,7 @@ def test_without_a_terminal_the_app_does_not_start() -> None:
 
 
 def test_an_interrupt_keeps_what_was_written_and_exits_with_130(tmp_path: Path) -> None:
-    folder = tiny_model_folder(tmp_path / "model", eos_token_id=None)
+    folder = tiny_model_folder(tmp_path / "model", vocab_size=256, eos_token_id=None)  # no id that could end the text
     command = [sys.executable, "-m", "mlx_mixer", "generate", "-p", "a", "-m", str(folder), "-n", "1000000"]
     process = start(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}
