@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import mlx.core as mx
 from mlx import nn
@@ -15,6 +15,8 @@ from mlx_mixer.errors import MixerError, UsageError
 from mlx_mixer.training.run_folder import RunFolder, RunState
 
 Loss = Callable[..., mx.array]
+# A loss and its gradients by parameter, where more happens than one differentiation of one function; not compiled.
+Gradients = Callable[..., tuple[mx.array, Any]]
 Batch = Sequence[mx.array]
 
 
@@ -104,6 +106,7 @@ def train(
     *,
     report: Callable[[StepReport], None],
     validate: Callable[[], float] | None = None,
+    gradients: Gradients | None = None,
 ) -> TrainingSummary:
     """Train a model in place, starting after the last checkpoint in `folder` if it holds one.
 
@@ -111,11 +114,14 @@ def train(
         model: Trained in place; frozen parts stay as they are.
         loss: ``loss(model, *batch)`` to a scalar.
         batch_at: The batch of a step (counted from 0) and its number of tokens. It must depend on nothing but the
-            step, so that a resumed run sees what an uninterrupted one would have seen.
+            step and the model as it is before that step, so that a resumed run sees what an uninterrupted one would
+            have seen.
         settings: The dials.
         folder: Where log and checkpoints go.
         report: Told after every step.
         validate: Score of the model as it is, higher is better. The best weights are kept and end up in the model.
+        gradients: ``gradients(model, *batch)`` to the loss and the gradients of the trainable parameters, instead of
+            differentiating `loss`.
 
     Raises:
         MixerError: If the loss is not a number any more.
@@ -123,7 +129,10 @@ def train(
     optimizer = _optimizer(settings)
     optimizer.init(model.trainable_parameters())
     state = folder.load(model, optimizer)
-    step_once = _compiled_step(model, optimizer, loss, settings.clip_norm)
+    if gradients is None:
+        step_once = _compiled_step(model, optimizer, loss, settings.clip_norm)
+    else:
+        step_once = _step_by_gradients(model, optimizer, gradients, settings.clip_norm)
     losses: list[float] = []
     try:
         while state.step < settings.steps and not state.stopped:
@@ -193,6 +202,27 @@ def _compiled_step(
     def run(rate: float, batch: Batch) -> float:
         optimizer.set_rate(rate)
         value = step_once(*batch)
+        mx.eval(value, *touched)
+        return cast("float", value.item())
+
+    return run
+
+
+def _step_by_gradients(
+    model: nn.Module, optimizer: _Optimizer, gradients_of: Gradients, clip_norm: float
+) -> Callable[[float, Batch], float]:
+    """As `_compiled_step`, with only the update compiled."""
+    touched = [model.state, optimizer.state]
+
+    @partial(mx.compile, inputs=touched, outputs=touched)
+    def update(gradients: Any) -> None:
+        clipped, _ = optim.clip_grad_norm(gradients, clip_norm)
+        optimizer.update(model, clipped)
+
+    def run(rate: float, batch: Batch) -> float:
+        optimizer.set_rate(rate)
+        value, gradients = gradients_of(model, *batch)
+        update(gradients)
         mx.eval(value, *touched)
         return cast("float", value.item())
 
