@@ -5,7 +5,7 @@ import time
 from sqlite_utils import Database
 
 from mlx_mixer.documents import store
-from mlx_mixer.documents.store import FileData
+from mlx_mixer.documents.records import FileData
 from mlx_mixer.documents.words import path_words
 
 # A transaction is committed at whichever comes first; a kill loses at most this much.

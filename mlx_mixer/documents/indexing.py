@@ -14,8 +14,9 @@ from mlx_mixer.documents.filebytes import UNSETTLED, FileBytes, content_hash, re
 from mlx_mixer.documents.prepare import prepare_content
 from mlx_mixer.documents.reader_process import ReaderProcess
 from mlx_mixer.documents.readers import Reader, reader_for
+from mlx_mixer.documents.records import ContentData, FileData
 from mlx_mixer.documents.scan import Found, LeftOut, is_inside, scan
-from mlx_mixer.documents.store import ContentData, FileData, KnownFile
+from mlx_mixer.documents.store import KnownFile
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.unreadable import UnreadableError
 from mlx_mixer.documents.words import path_words

@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from mlx_mixer.documents.chunk import chunk_document
 from mlx_mixer.documents.readers import Reader
-from mlx_mixer.documents.store import ChunkData, ContentData
+from mlx_mixer.documents.records import ChunkData, ContentData
 from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.words import identifier_words
 

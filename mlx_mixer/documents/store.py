@@ -1,61 +1,17 @@
 """The write side of the library: roots, files and contents. Every function here runs inside a write transaction."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from sqlite_utils import Database
 
+from mlx_mixer.documents.records import ContentData, FileData
 from mlx_mixer.documents.scan import is_inside, is_reached
 from mlx_mixer.documents.words import PathWords
 
 # How long what nothing refers to is kept: long enough to come back from another branch or a disk that was away.
 GRACE_SECONDS = 7 * 24 * 3600
 _WALKS_TO_FORGET = 2
-
-
-@dataclass(frozen=True)
-class ChunkData:
-    """One row of `chunks`, its offsets in the document aside (see schema.py)."""
-
-    start: int
-    line: int
-    page: int | None
-    heading: str
-    body: str
-    identifiers: str
-    hash: bytes
-
-
-@dataclass(frozen=True)
-class ContentData:
-    """A document that was read and cut, ready to be stored."""
-
-    hash: bytes
-    reader: str
-    reader_version: int
-    title: str
-    encoding: str
-    characters: int
-    note: str
-    chunks: Sequence[ChunkData]
-
-
-@dataclass(frozen=True)
-class FileData:
-    """One row of `files`. `content` is a row's id, or a document to store first; None for a file left out."""
-
-    path: bytes
-    words: PathWords
-    size: int = 0
-    mtime_ns: int = 0
-    inode: int = 0
-    modified: int = 0
-    reader: str | None = None
-    reader_version: int | None = None
-    state: Literal["indexed", "skipped", "failed"] = "indexed"
-    reason: str | None = None
-    content: ContentData | int | None = None
 
 
 class KnownFile(NamedTuple):

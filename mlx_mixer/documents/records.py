@@ -1,0 +1,50 @@
+"""What indexing hands to the store: a file, the document in it, and that document's chunks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from mlx_mixer.documents.words import PathWords
+
+
+class ChunkData(NamedTuple):
+    """One row of `chunks`, its offsets in the document aside (see schema.py); a tuple, as there are very many."""
+
+    start: int
+    line: int
+    page: int | None
+    heading: str
+    body: str
+    identifiers: str
+    hash: bytes
+
+
+@dataclass(frozen=True)
+class ContentData:
+    """A document that was read and cut, ready to be stored."""
+
+    hash: bytes
+    reader: str
+    reader_version: int
+    title: str
+    encoding: str
+    characters: int
+    note: str
+    chunks: Sequence[ChunkData]
+
+
+@dataclass(frozen=True)
+class FileData:
+    """One row of `files`. `content` is a row's id, or a document to store first; None for a file left out."""
+
+    path: bytes
+    words: PathWords
+    size: int = 0
+    mtime_ns: int = 0
+    inode: int = 0
+    modified: int = 0
+    reader: str | None = None
+    reader_version: int | None = None
+    state: Literal["indexed", "skipped", "failed"] = "indexed"
+    reason: str | None = None
+    content: ContentData | int | None = None
