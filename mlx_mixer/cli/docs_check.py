@@ -11,7 +11,8 @@ from mlx_mixer.cli.library import open_library
 from mlx_mixer.cli.output import narrate, print_json
 
 if TYPE_CHECKING:
-    from mlx_mixer.documents.check import CheckReport, Interval, Quality
+    from mlx_mixer.documents.check import CheckReport
+    from mlx_mixer.documents.measures import Interval, Quality
 
 _REDRAW_SECONDS = 0.1
 
@@ -50,7 +51,7 @@ def check(items: int, dry_run: bool, reset: bool, as_json: bool) -> None:
 
 
 def _print_report(report: "CheckReport") -> None:
-    kinds = " and ".join(f"{count} {kind}s" for kind, count in report.items.items() if count)
+    kinds = ", ".join(f"{count} {kind}s" for kind, count in report.items.items() if count)
     click.echo(f"{kinds} asked among {report.chunks:,} passages, {report.seconds:.0f} s; means and 95 % intervals\n")
     click.echo(f"{'':9}{'MRR@10':24}{'hit@5':24}nDCG@10")
     for name, quality in (("words", report.words), ("meaning", report.meaning), ("fused", report.fused)):

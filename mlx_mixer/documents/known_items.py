@@ -1,25 +1,28 @@
-"""Questions with a known answer, made of a user's own documents: headings and docstrings.
+"""Questions with a known answer, made of a user's own documents: headings, docstrings and subjects of mail.
 
-A heading asks for its section, the first sentence of a docstring for its function. What would give the answer away is
-taken out of it: the heading's line and its place in the heading path, the whole docstring.
+A heading asks for its section, the first sentence of a docstring for its function, a subject for its message. What
+would give the answer away is taken out of it: the heading's line and its place in the heading path, the docstring.
 """
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlite_utils import Database
 
+from mlx_mixer.documents.passages import stored_document
 from mlx_mixer.documents.words import STOP_WORDS, words_of
 
-Kind = Literal["heading", "docstring"]
+Kind = Literal["heading", "docstring", "subject", "link", "sentence"]
+KINDS: tuple[Kind, ...] = ("heading", "docstring", "subject")
+"""What `document_items` finds; the others are made in `mlx_mixer.personal`."""
 
 _SEPARATOR = " › "
 _MAX_QUERY = 120
-_MIN_REST = 120
-_MIN_HEADING_WORDS, _MIN_SENTENCE_WORDS = 2, 3
+MIN_REST = 120
+MIN_HEADING_WORDS, _MIN_SENTENCE_WORDS = 2, 3
 _ITEMS_PER_DOCUMENT = 3
 _DOCSTRING = re.compile(
     r"^([ \t]*)(?:async[ \t]+)?(?:def|class)[ \t]+\w+[^\n]*?(?:\([^\"']*?\)[^\n:]*)?:[ \t]*\n"
@@ -27,6 +30,7 @@ _DOCSTRING = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n\s*\n")
+_REPLY = re.compile(r"^(?:\s*(?:re|aw|fwd?|wg|sv|tr)\s*(?:\[\d+\])?\s*:|\s*\[[^\]]{1,40}\])+\s*", re.IGNORECASE)
 _RULE = re.compile(r"^[=\-~^\"'`#*+]{3,}\s*$")
 
 
@@ -77,42 +81,45 @@ def find_items(db: Database, fingerprint: str, most: int, *, seed: int = 1) -> l
         )
     ]
     rng.shuffle(contents)
-    found: dict[Kind, list[KnownItem]] = {"heading": [], "docstring": []}
+    found: dict[Kind, list[KnownItem]] = {kind: [] for kind in KINDS}
     asked: set[str] = set()
     for content, reader in contents:
         if all(len(items) >= most for items in found.values()):
             break
-        items = list(document_items(content, read_chunks(db, content), is_code=_is_code(reader)))
+        items = list(document_items(content, read_chunks(db, content), reader))
         rng.shuffle(items)
         for item in items[:_ITEMS_PER_DOCUMENT]:
             if item.query.lower() not in asked:
                 asked.add(item.query.lower())
                 found[item.kind].append(item)
-    half = most // 2
-    headings, docstrings = found["heading"], found["docstring"]
-    taken = max(half, most - len(docstrings))
-    headings = headings[:taken]
-    chosen = headings + docstrings[: most - len(headings)]
+    chosen = in_equal_parts(list(found.values()), most)
     rng.shuffle(chosen)
+    return chosen
+
+
+def in_equal_parts(kinds: Sequence[Sequence[KnownItem]], most: int) -> list[KnownItem]:
+    """Take up to `most` items, as many of each kind as of any other where there are enough."""
+    chosen: list[KnownItem] = []
+    for left, items in zip(range(len(kinds), 0, -1), sorted(kinds, key=len), strict=True):
+        chosen += items[: -(-(most - len(chosen)) // left)]
     return chosen
 
 
 def read_chunks(db: Database, content: int) -> list[StoredChunk]:
     """Read a document's chunks in order."""
-    rows = db.execute("SELECT seq, heading, body FROM chunks WHERE content = ? ORDER BY seq", [content])
-    return [StoredChunk(*row) for row in rows]
+    return [StoredChunk(chunk.seq, chunk.heading, chunk.body) for chunk in stored_document(db, content).chunks]
 
 
-def document_items(content: int, chunks: list[StoredChunk], *, is_code: bool) -> Iterator[KnownItem]:
-    """Yield the items of one document.
+def document_items(content: int, chunks: Sequence[StoredChunk], reader: str) -> Iterator[KnownItem]:
+    """Yield the items of one document, given the name of its reader.
 
     Headings of source code are names of functions: nobody's question, and their answers name them again.
     """
-    if is_code:
+    if _is_code(reader):
         for chunk in chunks:
             yield from _docstring_items(content, chunk)
     else:
-        yield from _heading_items(content, chunks)
+        yield from _heading_items(content, chunks, is_mail=reader in ("mail", "mailbox"))
 
 
 def _is_code(reader: str) -> bool:
@@ -124,30 +131,42 @@ def _docstring_items(content: int, chunk: StoredChunk) -> Iterator[KnownItem]:
     for match in _DOCSTRING.finditer(chunk.body):
         sentence = " ".join(_SENTENCE_END.split(match[4].strip())[0].split())
         rest = chunk.body[: match.start(2)] + chunk.body[match.end(2) :]
-        if _is_question(sentence, _MIN_SENTENCE_WORDS) and len(rest) - match.start() >= _MIN_REST:
+        if is_question(sentence, _MIN_SENTENCE_WORDS) and len(rest) - match.start() >= MIN_REST:
             cleaned = {chunk.seq: (chunk.heading, rest)}
             yield KnownItem(sentence, "docstring", content, frozenset({chunk.seq}), cleaned)
 
 
-def _heading_items(content: int, chunks: list[StoredChunk]) -> Iterator[KnownItem]:
-    paths = dict.fromkeys(tuple(chunk.heading.split(_SEPARATOR)) for chunk in chunks if chunk.heading)
-    leaves = [path[-1].lower() for path in paths]
+def _heading_items(content: int, chunks: Sequence[StoredChunk], *, is_mail: bool) -> Iterator[KnownItem]:
+    paths = dict.fromkeys(heading_path(chunk) for chunk in chunks if chunk.heading)
+    leaves = [_title(path, is_mail=is_mail).lower() for path in paths]
     for path in paths:
-        title = " ".join(path[-1].split())
-        if leaves.count(path[-1].lower()) > 1 or not _is_question(title, _MIN_HEADING_WORDS):
+        title = _title(path, is_mail=is_mail)
+        if leaves.count(title.lower()) > 1 or not is_question(title, MIN_HEADING_WORDS):
             continue
-        below = [chunk for chunk in chunks if tuple(chunk.heading.split(_SEPARATOR))[: len(path)] == path]
-        cleaned = {chunk.seq: _without_heading(chunk, path) for chunk in below}
-        if sum(len(body.strip()) for _, body in cleaned.values()) >= _MIN_REST:
-            yield KnownItem(title, "heading", content, frozenset(cleaned), cleaned)
+        below = [chunk for chunk in chunks if heading_path(chunk)[: len(path)] == path]
+        cleaned = {chunk.seq: without_heading(chunk, path) for chunk in below}
+        if sum(len(body.strip()) for _, body in cleaned.values()) >= MIN_REST:
+            kind: Kind = "subject" if is_mail and len(path) == 1 else "heading"
+            yield KnownItem(title, kind, content, frozenset(cleaned), cleaned)
 
 
-def _without_heading(chunk: StoredChunk, path: tuple[str, ...]) -> tuple[str, str]:
+def heading_path(chunk: StoredChunk) -> tuple[str, ...]:
+    """The headings a chunk lies under, outermost first."""
+    return tuple(chunk.heading.split(_SEPARATOR))
+
+
+def _title(path: tuple[str, ...], *, is_mail: bool) -> str:
+    title = " ".join(path[-1].split())
+    return _REPLY.sub("", title) if is_mail and len(path) == 1 else title
+
+
+def without_heading(chunk: StoredChunk, path: tuple[str, ...]) -> tuple[str, str]:
     """Take one heading out of a chunk's path, and its line (with the rule below or above it) out of its body."""
-    parts = chunk.heading.split(_SEPARATOR)
+    parts = heading_path(chunk)
     lines = chunk.body.splitlines(keepends=True)
     wanted = _letters(path[-1])
-    drop = {i for i, line in enumerate(lines) if wanted and _letters(line) == wanted}
+    # A message names its subject in a line of its own.
+    drop = {i for i, line in enumerate(lines) if wanted and _letters(line) in (wanted, f"subject {wanted}")}
     drop |= {j for i in drop for j in (i - 1, i + 1) if 0 <= j < len(lines) and _RULE.match(lines[j].strip())}
     body = "".join(line for i, line in enumerate(lines) if i not in drop)
     return _SEPARATOR.join(parts[: len(path) - 1] + parts[len(path) :]), body
@@ -157,7 +176,8 @@ def _letters(text: str) -> str:
     return " ".join(words_of(text)).lower()
 
 
-def _is_question(text: str, words: int) -> bool:
+def is_question(text: str, words: int) -> bool:
+    """Whether a text is short and has at least so many words that say something."""
     telling = {word.lower() for word in words_of(text)} - STOP_WORDS
     telling = {word for word in telling if len(word) > 2 and not word.isdigit()}
     return len(text) <= _MAX_QUERY and len(telling) >= words

@@ -18,13 +18,16 @@ def prepare_content(document: ReadDocument, digest: bytes, reader: Reader, encod
     text, chunks = document.text, []
     for start, end, line, path, page in chunk_document(document):
         body = text[start:end]
-        heading = _heading(document.title, path)
-        data = embedding_text(heading, body).encode("utf-8", "replace")
-        chunk_hash = blake2b(data, digest_size=16).digest()
-        chunks.append(ChunkData(start, line, page, heading, body, identifier_words(body), chunk_hash))
+        chunks.append(chunk_data(start, line, page, _heading(document.title, path), body))
     return ContentData(
         digest, reader.name, reader.version, document.title, encoding, len(text), document.note, tuple(chunks)
     )
+
+
+def chunk_data(start: int, line: int, page: int | None, heading: str, body: str) -> ChunkData:
+    """Compute what the index needs of one chunk beside its text."""
+    data = embedding_text(heading, body).encode("utf-8", "replace")
+    return ChunkData(start, line, page, heading, body, identifier_words(body), blake2b(data, digest_size=16).digest())
 
 
 def embedding_text(heading: str, body: str) -> str:

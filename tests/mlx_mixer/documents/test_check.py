@@ -7,10 +7,19 @@ import numpy.typing as npt
 import pytest
 
 from mlx_mixer.documents import check
-from mlx_mixer.documents.check import bootstrap, choose_scale, cleaned_copy, quality, reciprocal_ranks
+from mlx_mixer.documents.check import choose_scale
+from mlx_mixer.documents.cleaned_copy import cleaned_copy
 from mlx_mixer.documents.gate import Gate
-from mlx_mixer.documents.known_items import StoredChunk, document_items, find_items
+from mlx_mixer.documents.known_items import (
+    KINDS,
+    KnownItem,
+    StoredChunk,
+    document_items,
+    find_items,
+    in_equal_parts,
+)
 from mlx_mixer.documents.library import Library
+from mlx_mixer.documents.measures import bootstrap, quality, reciprocal_ranks
 from mlx_mixer.embedding import TextKind
 from mlx_mixer.errors import LibraryError
 from tests.mlx_mixer.documents.helpers import WatchedEmbedder, write_tree
@@ -35,7 +44,7 @@ def test_a_heading_asks_for_its_section_and_is_taken_out_of_it() -> None:
         StoredChunk(1, "Garden › Pruning old apple trees", SECTION),
         StoredChunk(2, "Garden › Pruning old apple trees › Tools", REST),
     ]
-    (item,) = document_items(7, chunks, is_code=False)
+    (item,) = document_items(7, chunks, "markdown")
     assert (item.query, item.kind, item.content) == ("Pruning old apple trees", "heading", 7)
     assert item.answers == {1, 2}
     assert item.cleaned[1][0] == "Garden"
@@ -45,7 +54,7 @@ def test_a_heading_asks_for_its_section_and_is_taken_out_of_it() -> None:
 
 
 def test_a_docstring_asks_for_its_function_and_is_taken_out_of_it() -> None:
-    (item,) = document_items(1, [StoredChunk(4, "Cache", FUNCTION)], is_code=True)
+    (item,) = document_items(1, [StoredChunk(4, "Cache", FUNCTION)], "python")
     assert (item.query, item.kind) == ("Forget the newest tokens of a prompt.", "docstring")
     assert item.cleaned == {
         4: ("Cache", FUNCTION[: FUNCTION.index('    """')] + FUNCTION[FUNCTION.index("    self") :])
@@ -54,7 +63,22 @@ def test_a_docstring_asks_for_its_function_and_is_taken_out_of_it() -> None:
 
 @pytest.mark.parametrize("heading", ["Usage", "The and of", "1.2.3", ""])
 def test_a_heading_that_asks_nothing_is_no_item(heading: str) -> None:
-    assert list(document_items(1, [StoredChunk(0, heading, f"# {heading}\n\n" + REST * 2)], is_code=False)) == []
+    assert list(document_items(1, [StoredChunk(0, heading, f"# {heading}\n\n" + REST * 2)], "markdown")) == []
+
+
+def test_a_subject_asks_for_its_message_and_is_taken_out_of_it() -> None:
+    body = "From: Ada\nTo: Ben\nSubject: Re: [garden] Old apple trees\n\n" + REST * 2
+    chunks = [StoredChunk(0, "Re: [garden] Old apple trees", body)]
+    (item,) = document_items(3, chunks, "mail")
+    assert (item.query, item.kind) == ("Old apple trees", "subject")
+    assert item.cleaned == {0: ("", "From: Ada\nTo: Ben\n\n" + REST * 2)}
+
+
+def test_kinds_have_equal_parts_where_there_are_enough() -> None:
+    items = {kind: [KnownItem(str(n), kind, n, frozenset(), {}) for n in range(30)] for kind in KINDS}
+    kinds = [item.kind for item in in_equal_parts([items["heading"], items["docstring"][:4], items["subject"]], 24)]
+    assert {kind: kinds.count(kind) for kind in KINDS} == {"heading": 10, "docstring": 4, "subject": 10}
+    assert in_equal_parts([[], items["heading"]], 24) == items["heading"][:24]
 
 
 TOPICS = ["apple", "brick", "copper", "dough", "engine", "forest", "glacier", "harbour", "island", "jungle"]
@@ -106,9 +130,10 @@ def test_the_copy_holds_no_giveaway_and_the_library_is_untouched(filled: Library
     items = find_items(db, embedder.fingerprint, 50)
     assert len(items) == 50
     assert filled._meaning is not None
-    copy, chunks = cleaned_copy(db, items, filled._meaning)
-    assert chunks == 100
-    for item in items:
+    copied = cleaned_copy(db, items, fingerprint=embedder.fingerprint)
+    copy = copied.db
+    assert copied.chunks == 100
+    for item in copied.items:
         for seq in item.answers:
             heading, body = copy.execute(
                 "SELECT heading, body FROM chunks WHERE content = ? AND seq = ?", [item.content, seq]
@@ -123,7 +148,7 @@ def test_meaning_that_helps_gets_a_weight_and_searches_follow(filled: Library) -
     filled.embed_pending()
     steps: list[tuple[int, int]] = []
     report = filled.check(progress=lambda done, total: steps.append((done, total)))
-    assert report.items == {"heading": 100, "docstring": 0}
+    assert report.items == {"heading": 100, "docstring": 0, "subject": 0}
     assert report.fused.mrr.mean > report.words.mrr.mean
     assert report.gain.mrr.low > 0
     assert report.scale > 0
