@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mlx_mixer.models.language import LanguageMixer
-from mlx_mixer.training.contrastive import bag_embeddings, text_embeddings
-from mlx_mixer.training.pair_batches import Ids, count_tokens, windows_of
+from mlx_mixer.training.contrastive import bag_embeddings, window_sums
+from mlx_mixer.training.pair_batches import Ids, chunks_of, count_tokens
 
 _TEXTS_AT_ONCE = 256
+_TOKENS_AT_ONCE = 8192
+_EPS = 1e-12
 
 
 def embed_bags(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.float32]:
@@ -22,11 +24,11 @@ def embed_bags(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.flo
 
 def embed_windows(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.float32]:
     """Embeddings through the blocks, ``(N, D)``; see `contrastive.text_embeddings`."""
-    found = []
-    for chunk in _chunks(texts):
-        ids, lengths, owners = (mx.array(array) for array in windows_of(chunk, model.config.context_length))
-        found.append(np.array(text_embeddings(model, ids, lengths, owners, len(chunk))))
-    return np.concatenate(found)
+    sums = np.zeros((len(texts), model.config.hidden_size), np.float32)
+    for chunk in chunks_of(texts, model.config.context_length, _TOKENS_AT_ONCE):
+        found = window_sums(model, mx.array(chunk.ids), mx.array(chunk.lengths))
+        np.add.at(sums, chunk.texts, np.array(found.astype(mx.float32)))
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), _EPS)
 
 
 def _chunks(texts: Sequence[Ids]) -> list[Sequence[Ids]]:

@@ -10,21 +10,26 @@ import numpy as np
 
 from mlx_mixer.checkpoint import load_language_model
 from mlx_mixer.embedding import fold
-from mlx_mixer.errors import MixerError, UnsupportedModelError
+from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
 from mlx_mixer.models.language import LanguageMixer
-from mlx_mixer.training.contrastive import bag_embeddings, info_nce, text_embeddings
 from mlx_mixer.training.data import Pair, read_pairs
+from mlx_mixer.training.distillation import load_teacher
 from mlx_mixer.training.embed import embed_bags, embed_windows
 from mlx_mixer.training.evaluate import top1_among, vector_scorer
+from mlx_mixer.training.hard_negatives import (
+    MiningSettings,
+    ModelMiner,
+    Numbers,
+    SameText,
+    Vectors,
+    WordMiner,
+    rivals_from,
+)
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
-from mlx_mixer.training.pair_batches import (
-    PairSettings,
-    TokenPairs,
-    bag_batches,
-    encode_pairs,
-    window_batches,
-)
+from mlx_mixer.training.objective import LossName, ObjectiveSettings
+from mlx_mixer.training.pair_arrays import Draw, Targets, bag_batches, bag_loss, window_batches, window_gradients
+from mlx_mixer.training.pair_batches import PairSettings, Rivals, TokenPairs, draw_pairs, encode_pairs
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.tokenizer import Encode, load_encoder
 
@@ -38,8 +43,17 @@ class RetrievalRun:
         init: Model folder to start from, with "token_weighted" pooling.
         out: Model folder to make.
         valid: Files of pairs that decide which weights are kept and when to stop.
-        temperature: Of InfoNCE.
+        temperature: Of the loss.
+        loss: Which one; see `mlx_mixer.training.contrastive`.
+        rows: Pairs that a query of "one-positive" sees.
+        matryoshka: Sizes at which the first values of a vector are to serve alone.
+        mining: Which wrong answers are brought beside those of the batch.
+        teacher: File of a teacher's vectors; see `mlx_mixer.training.distillation`.
+        teacher_weight: Its share in the loss, from 0 to 1.
+        teacher_temperature: Divides its cosines.
         through_blocks: Train the blocks and their gates too, instead of token vectors and weights alone.
+        tokens_per_chunk: Positions that go through the blocks at once; a larger batch is cut, at the price of a second
+            forward pass. It decides the memory needed, not the outcome.
         fold_case: Embed texts in lower case.
         drawing: How pairs are drawn.
         half: Write weights in float16.
@@ -51,15 +65,36 @@ class RetrievalRun:
     out: Path
     valid: Sequence[Path] = ()
     temperature: float = 0.04
+    loss: LossName = "info-nce"
+    rows: int = 32
+    matryoshka: tuple[int, ...] = ()
+    mining: MiningSettings = field(default_factory=MiningSettings)
+    teacher: Path | None = None
+    teacher_weight: float = 0.5
+    teacher_temperature: float = 0.05
     through_blocks: bool = False
+    tokens_per_chunk: int = 16_384
     fold_case: bool = True
     drawing: PairSettings = field(default_factory=PairSettings)
     half: bool = False
     loop: LoopSettings
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise MixerError(f"temperature is {self.temperature}; it must be above 0")
+        self.objective()
+        if not self.teacher_temperature > 0:
+            raise UsageError(f"teacher_temperature is {self.teacher_temperature}; it must be above 0")
+        if self.tokens_per_chunk < 1:
+            raise UsageError(f"tokens_per_chunk is {self.tokens_per_chunk}; it must be at least 1")
+
+    def objective(self) -> ObjectiveSettings:
+        """What is minimised."""
+        return ObjectiveSettings(
+            loss=self.loss,
+            temperature=self.temperature,
+            rows=self.rows,
+            matryoshka=self.matryoshka,
+            teacher_weight=0.0 if self.teacher is None else self.teacher_weight,
+        )
 
 
 def train_retrieval(
@@ -81,22 +116,63 @@ def train_retrieval(
     if len(pairs) < 2:
         raise MixerError("there is one pair; each needs at least one other to be told from")
     model = _trainable_model(run)
+    objective = run.objective()
+    objective.check_dims(model.config.hidden_size)
+    teacher = load_teacher(run.teacher, pairs, run.teacher_temperature) if run.teacher else None
     encode = load_encoder(run.init)
+    validate = _validation(run, encode, model) if run.valid else None
     folder = RunFolder(run.out)
     folder.open(_decisive(run, pairs), resume=resume)
     narrate(f"{len(pairs):,} pairs")
     tokens = _encoded(pairs, run, encode)
+    same = SameText(pairs)
+    draw = _drawing(run, tokens, _rivals(run, pairs, tokens, same, model, folder, narrate))
+    targets = Targets(same, teacher)
     if run.through_blocks:
-        batches = window_batches(tokens, run.drawing, model.config.context_length, run.loop.seed)
-        loss = _window_loss(run.temperature, min(run.drawing.batch_size, len(pairs)))
+        batches = window_batches(draw, targets, model.config.context_length, run.tokens_per_chunk)
+        gradients = window_gradients(model, objective, targets.count)
     else:
-        batches = bag_batches(tokens, run.drawing, model.config.vocab_size, run.loop.seed)
-        loss = _bag_loss(run.temperature)
-    validate = _validation(run, encode, model) if run.valid else None
-    summary = train(model, loss, batches, run.loop, folder, report=report, validate=validate)
+        batches = bag_batches(draw, targets, model.config.vocab_size)
+        gradients = None
+    summary = train(
+        model, bag_loss(objective), batches, run.loop, folder, report=report, validate=validate, gradients=gradients
+    )
     config = replace(model.config, temperature=run.temperature, fold_case=run.fold_case)
     write_model(folder, model, run.init, config=config, half=run.half)
     return summary
+
+
+def _drawing(run: RetrievalRun, tokens: TokenPairs, rivals: Rivals | None) -> Draw:
+    return lambda step: draw_pairs(tokens, run.drawing, np.random.default_rng((run.loop.seed, step)), rivals, step)
+
+
+def _rivals(
+    run: RetrievalRun,
+    pairs: Sequence[Pair],
+    tokens: TokenPairs,
+    same: SameText,
+    model: LanguageMixer,
+    folder: RunFolder,
+    narrate: Callable[[str], None],
+) -> Rivals | None:
+    """Who chooses the hard negatives, if any are asked for."""
+    if not run.mining.count:
+        return None
+    embed_texts = embed_windows if run.through_blocks else embed_bags
+
+    def embed(among: Numbers) -> tuple[Vectors, Vectors]:
+        narrate("looking for hard negatives with the model")
+        # What lies beyond a passage's first window is left out: this is about which passages are near, roughly.
+        first_windows = [tokens.passages[number][: model.config.context_length] for number in among]
+        return embed_texts(model, [ways[0] for ways in tokens.queries]), embed_texts(model, first_windows)
+
+    miners: list[Callable[[int, int], Sequence[int]]] = []
+    if run.mining.miner != "model":
+        narrate("indexing the words of the passages for hard negatives")
+        miners.append(WordMiner(pairs, same, run.mining.pool))
+    if run.mining.miner != "bm25":
+        miners.append(ModelMiner(embed, len(pairs), same, run.mining, folder.work, run.loop.seed))
+    return rivals_from(miners, len(pairs), same, run.mining.count)
 
 
 def _trainable_model(run: RetrievalRun) -> LanguageMixer:
@@ -114,27 +190,15 @@ def _trainable_model(run: RetrievalRun) -> LanguageMixer:
     return model
 
 
-def _bag_loss(temperature: float) -> Callable[..., mx.array]:
-    def loss(model: LanguageMixer, queries: mx.array, passages: mx.array) -> mx.array:
-        return info_nce(bag_embeddings(model, queries), bag_embeddings(model, passages), temperature)
-
-    return loss
-
-
-def _window_loss(temperature: float, count: int) -> Callable[..., mx.array]:
-    def loss(model: LanguageMixer, *windows: mx.array) -> mx.array:
-        (q_ids, q_lengths, q_texts), (p_ids, p_lengths, p_texts) = windows[:3], windows[3:]
-        queries = text_embeddings(model, q_ids, q_lengths, q_texts, count)
-        return info_nce(queries, text_embeddings(model, p_ids, p_lengths, p_texts, count), temperature)
-
-    return loss
-
-
 def _validation(run: RetrievalRun, encode: Encode, model: LanguageMixer) -> Callable[[], float]:
-    """Top-1 accuracy of the hard queries among at most 512 passages of the valid files."""
-    pairs = [pair for pair in read_pairs(run.valid) if pair.hard_query]
-    if not pairs:
-        raise MixerError("no pair of the valid files has a 'query_hard'")
+    """Top-1 accuracy of the hardest queries among at most 512 passages of the valid files.
+
+    Where a pair of those files has a query without giveaway names, only such queries are asked.
+    """
+    pairs = read_pairs(run.valid)
+    pairs = [pair for pair in pairs if pair.hard_query] or pairs
+    if len(pairs) < 2:
+        raise MixerError("the valid files hold one pair; a query needs another passage that could be found instead")
     tokens = _encoded(pairs, run, encode)
     sides = ([queries[0] for queries in tokens.queries], tokens.passages)
     embed = embed_windows if run.through_blocks else embed_bags
@@ -159,7 +223,10 @@ def _decisive(run: RetrievalRun, pairs: Sequence[Pair]) -> dict[str, Any]:
     return {
         "kind": "retrieval",
         "init": str(run.init),
-        "temperature": run.temperature,
+        **asdict(run.objective()),
+        "mining": asdict(run.mining),
+        "teacher": str(run.teacher) if run.teacher else None,
+        "teacher_temperature": run.teacher_temperature,
         "through_blocks": run.through_blocks,
         "fold_case": run.fold_case,
         "pairs": len(pairs),

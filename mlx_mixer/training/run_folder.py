@@ -45,15 +45,18 @@ class RunFolder:
 
     Args:
         path: The folder.
+
+    Attributes:
+        work: Where more may be kept that only resuming needs; there while a run goes on.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log = path / LOG_NAME
-        self._work = path / _WORK
-        self._state = self._work / "state.safetensors"
-        self._best = self._work / "best.safetensors"
-        self._settings = self._work / "settings.json"
+        self.work = path / _WORK
+        self._state = self.work / "state.safetensors"
+        self._best = self.work / "best.safetensors"
+        self._settings = self.work / "settings.json"
 
     def open(self, settings: Mapping[str, Any], *, resume: bool) -> None:
         """Begin a run, or check that the one found is the one asked for.
@@ -71,7 +74,7 @@ class RunFolder:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 hint = "add --resume to go on with it" if self._settings.exists() else "choose another folder"
                 raise UsageError(f"{self.path} already exists; {hint}")
-            self._work.mkdir(parents=True)
+            self.work.mkdir(parents=True)
             write_atomically(self._settings, json.dumps(wanted, indent=1).encode())
             return
         if not self._settings.exists():
@@ -135,7 +138,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Remove what only resuming needs."""
-        shutil.rmtree(self._work)
+        shutil.rmtree(self.work)
 
     def _cut_log(self, step: int) -> None:
         # Steps after the last checkpoint are done again, and would stand in the log twice.

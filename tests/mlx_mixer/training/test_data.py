@@ -48,6 +48,7 @@ def test_pairs_keep_every_query_hardest_first(tmp_path: Path) -> None:
         ("[1]\n", "line 1: a list, where an object"),
         ("[" * 100_000, "line 1: not JSON"),
     ],
+    ids=["empty", "no query", "no JSON", "no object", "too deep"],
 )
 def test_bad_records_are_one_clear_line(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "x.jsonl"

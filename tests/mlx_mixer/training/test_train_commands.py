@@ -49,6 +49,15 @@ def test_the_commands_lead_from_texts_to_figures(tmp_path: Path) -> None:
     )
     assert isinstance(found["best_score"], float)
 
+    taught, _ = succeed("teacher", pairs, "--model", tmp_path / "found", "-o", tmp_path / "t.safetensors", "--json")
+    assert (taught["passages"], taught["queries"], taught["dims"]) == (120, 120, 16)
+    student, _ = succeed(
+        *("retrieval", pairs, "--init", tmp_path / "lm", "--out", tmp_path / "student", "--batch-size", "16"),
+        *("--teacher", tmp_path / "t.safetensors", "--teacher-weight", "0.7", "--matryoshka", "4,8"),
+        *("--loss", "one-positive", "--hard-negatives", "2", "--mine", "both", "--mine-among", "50", *loop),
+    )
+    assert student["steps"] == 4
+
     healed, _ = succeed(
         *("language", pairs, "--init", tmp_path / "found", "--keep-embeddings", "--out", tmp_path / "healed", *loop)
     )
@@ -60,6 +69,13 @@ def test_the_commands_lead_from_texts_to_figures(tmp_path: Path) -> None:
     assert report["perplexity"] > 1
     assert [row["candidates"] for row in report["top1"]] == [32]
     assert report["top1"][0]["queries"] >= 50
+
+
+def test_sizes_that_are_none_are_a_wrong_use() -> None:
+    arguments = ["retrieval", "x.jsonl", "--init", "a", "-o", "b", "--matryoshka", "64;128"]
+    result = CliRunner().invoke(train, arguments)
+    assert result.exit_code == 2
+    assert "'64;128' is no list of sizes" in result.output
 
 
 def test_a_full_folder_is_left_alone(tmp_path: Path) -> None:

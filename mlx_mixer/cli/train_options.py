@@ -1,0 +1,86 @@
+"""What the training commands share: their dials, a line of progress, and how they end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlx_mixer.cli.output import narrate, print_json
+
+if TYPE_CHECKING:
+    from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
+
+PATH = click.Path(path_type=Path)
+# Steps are told about this often: readable on a terminal, short in a log.
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+def loop_options(steps: int, learning_rate: float, warmup: int) -> Callable[[Any], Any]:
+    """The dials that both objectives share, with this objective's defaults."""
+    options = [
+        click.option("--steps", default=steps, show_default=True, help="Optimiser steps in all."),
+        click.option("--learning-rate", default=learning_rate, show_default=True, help="Peak learning rate."),
+        click.option("--warmup-steps", default=warmup, show_default=True, help="Steps of linear rise."),
+        click.option("--embedding-rate", default=1.0, show_default=True, help="Factor on the rate of token vectors."),
+        click.option("--weight-decay", default=0.01, show_default=True, help="AdamW's weight decay."),
+        click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient."),
+        click.option("--checkpoint-every", default=100, show_default=True, help="Steps between checkpoints."),
+        click.option("--seed", default=0, show_default=True, help="Decides every random choice."),
+        click.option("--half", is_flag=True, help="Write the weights in float16."),
+        click.option("--resume", is_flag=True, help="Go on with an unfinished run in the --out folder."),
+        click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON."),
+    ]
+
+    def add(command: Any) -> Any:  # whatever click made of the function so far
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+class Progress:
+    """One line on stderr every few seconds: step, loss, tokens a second, time left."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._recent: list[StepReport] = []
+        self._told = 0.0
+
+    def __call__(self, report: "StepReport") -> None:
+        self._recent = [*self._recent[-49:], report]
+        now = time.monotonic()
+        if now - self._told < _SECONDS_BETWEEN_LINES and report.step < self._steps:
+            return
+        self._told = now
+        seconds = sum(entry.seconds for entry in self._recent)
+        loss = sum(entry.loss for entry in self._recent) / len(self._recent)
+        speed = sum(entry.tokens for entry in self._recent) / seconds
+        left = (self._steps - report.step) * seconds / len(self._recent)
+        narrate(f"step {report.step}/{self._steps}  loss {loss:.3f}  {speed:,.0f} tokens/s  {left / 60:.0f} min left")
+
+
+def loop_settings(options: dict[str, Any]) -> "LoopSettings":
+    from mlx_mixer.training.loop import LoopSettings
+
+    return LoopSettings(**options)
+
+
+def finish_run(out: Path, summary: "TrainingSummary", started: float, as_json: bool) -> None:
+    best = "" if summary.best_score is None else f"  best validation {summary.best_score:.3f}"
+    values = {"out": str(out), **asdict(summary), "seconds": seconds_since(started)}
+    finish(values, as_json, f"{out}  {summary.steps} steps  loss {summary.loss:.3f}{best}")
+
+
+def seconds_since(started: float) -> float:
+    return round(time.monotonic() - started, 1)
+
+
+def finish(summary: dict[str, Any], as_json: bool, line: str) -> None:
+    if as_json:
+        print_json(summary)
+    else:
+        click.echo(line)

@@ -1,0 +1,113 @@
+"""`mlx-mixer train retrieval`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlx_mixer.cli.output import narrate
+from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options, loop_settings
+
+
+# Options that `RetrievalRun` knows by the same name.
+_RUN_OPTIONS = (
+    *("rows", "matryoshka", "teacher", "teacher_weight", "teacher_temperature"),
+    *("through_blocks", "tokens_per_chunk", "fold_case", "half"),
+)
+
+
+def sizes(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Numbers between commas."""
+    if not value:
+        return ()
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no list of sizes; write for example 64,128") from error
+
+
+@click.command()
+@click.argument("pairs", nargs=-1, required=True, type=PATH)
+@click.option("--init", required=True, type=PATH, help="Model folder to start from.")
+@click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
+@click.option("--valid", multiple=True, type=PATH, help="Pairs that decide which weights are kept; may be repeated.")
+@click.option("--batch-size", default=512, show_default=True, help="Pairs of a batch.")
+@click.option(
+    "--loss",
+    type=click.Choice(["info-nce", "one-positive"]),
+    default="info-nce",
+    show_default=True,
+    help="Against the whole batch in both directions, or one query against its passage and a few rows.",
+)
+@click.option("--rows", default=32, show_default=True, help="Pairs that a query of one-positive sees.")
+@click.option("--temperature", type=float, help="Divides the cosines.  [default: 0.04; 0.02 for one-positive]")
+@click.option("--span-share", default=0.6, show_default=True, help="Share of queries cut out of their passage.")
+@click.option("--token-drop", default=0.15, show_default=True, help="Share of query tokens left out.")
+@click.option("--hard-negatives", default=0, show_default=True, help="Hard wrong answers brought for each query.")
+@click.option(
+    "--mine",
+    type=click.Choice(["bm25", "model", "both"]),
+    default="bm25",
+    show_default=True,
+    help="Who looks for them.",
+)
+@click.option("--mine-every", default=100, show_default=True, help="Steps after which the model looks anew.")
+@click.option("--mine-pool", default=16, show_default=True, help="Best ones that they are drawn from.")
+@click.option("--mine-among", default=20_000, show_default=True, help="Passages the model looks among.")
+@click.option(
+    "--matryoshka", callback=sizes, metavar="SIZES", help="Let the first values serve alone, at these sizes: 64,128."
+)
+@click.option("--teacher", type=PATH, help="File of a teacher's vectors of the same pairs to learn from.")
+@click.option("--teacher-weight", default=0.5, show_default=True, help="Share of the teacher in the loss, 0 to 1.")
+@click.option("--teacher-temperature", default=0.05, show_default=True, help="Divides the teacher's cosines.")
+@click.option("--through-blocks", is_flag=True, help="Train blocks and gates too, not token vectors alone.")
+@click.option(
+    "--tokens-per-chunk", default=16_384, show_default=True, help="Tokens that go through the blocks at once."
+)
+@click.option("--fold-case/--keep-case", default=True, show_default=True, help="Embed texts in lower case.")
+@click.option("--validate-every", default=50, show_default=True, help="Steps between validations.")
+@click.option("--patience", default=0, show_default=True, help="Validations without a new best before stopping.")
+@loop_options(steps=400, learning_rate=1e-2, warmup=20)
+def retrieval(
+    pairs: tuple[Path, ...],
+    init: Path,
+    out: Path,
+    valid: tuple[Path, ...],
+    loss: Any,
+    temperature: float | None,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a model to find the passage a query means, on PAIRS: .jsonl and .jsonl.gz files."""
+    from mlx_mixer.training.hard_negatives import MiningSettings
+    from mlx_mixer.training.objective import DEFAULT_TEMPERATURE
+    from mlx_mixer.training.pair_batches import PairSettings
+    from mlx_mixer.training.retrieval_run import RetrievalRun, train_retrieval
+
+    started = time.monotonic()
+    drawing = PairSettings(**{name: options.pop(name) for name in ("batch_size", "span_share", "token_drop")})
+    mining = MiningSettings(
+        count=options.pop("hard_negatives"),
+        miner=options.pop("mine"),
+        every=options.pop("mine_every"),
+        pool=options.pop("mine_pool"),
+        among=options.pop("mine_among"),
+    )
+    run_options = {name: options.pop(name) for name in _RUN_OPTIONS}
+    loop = loop_settings(options)
+    run = RetrievalRun(
+        pairs=pairs,
+        init=init,
+        out=out,
+        valid=valid,
+        loss=loss,
+        temperature=DEFAULT_TEMPERATURE[loss] if temperature is None else temperature,
+        mining=mining,
+        drawing=drawing,
+        loop=loop,
+        **run_options,
+    )
+    summary = train_retrieval(run, resume=resume, report=Progress(loop.steps), narrate=narrate)
+    finish_run(out, summary, started, as_json)
