@@ -9,7 +9,6 @@ import click
 from mlx_mixer.cli.output import narrate
 from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options, loop_settings
 
-
 # Options that `RetrievalRun` knows by the same name.
 _RUN_OPTIONS = (
     *("rows", "matryoshka", "teacher", "teacher_weight", "teacher_temperature"),
