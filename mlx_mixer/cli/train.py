@@ -17,6 +17,7 @@ from mlx_mixer.cli.train_options import (
     loop_settings,
     seconds_since,
 )
+from mlx_mixer.cli.train_reranker import reranker
 from mlx_mixer.cli.train_retrieval import retrieval
 from mlx_mixer.cli.train_teacher import teacher
 
@@ -138,3 +139,4 @@ def curve(logs: tuple[Path, ...], out: Path) -> None:
 
 train.add_command(retrieval)
 train.add_command(teacher)
+train.add_command(reranker)

@@ -18,8 +18,9 @@ PATH = click.Path(path_type=Path)
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def loop_options(steps: int, learning_rate: float, warmup: int) -> Callable[[Any], Any]:
-    """The dials that both objectives share, with this objective's defaults."""
+def loop_options(steps: int, learning_rate: float, warmup: int, *, has_half: bool = True) -> Callable[[Any], Any]:
+    """The dials that all objectives share, with this objective's defaults."""
+    half = click.option("--half", is_flag=True, help="Write the weights in float16.")
     options = [
         click.option("--steps", default=steps, show_default=True, help="Optimiser steps in all."),
         click.option("--learning-rate", default=learning_rate, show_default=True, help="Peak learning rate."),
@@ -29,7 +30,7 @@ def loop_options(steps: int, learning_rate: float, warmup: int) -> Callable[[Any
         click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient."),
         click.option("--checkpoint-every", default=100, show_default=True, help="Steps between checkpoints."),
         click.option("--seed", default=0, show_default=True, help="Decides every random choice."),
-        click.option("--half", is_flag=True, help="Write the weights in float16."),
+        *([half] if has_half else []),
         click.option("--resume", is_flag=True, help="Go on with an unfinished run in the --out folder."),
         click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON."),
     ]

@@ -6,8 +6,8 @@ from pathlib import Path
 import mlx.core as mx
 
 from mlx_mixer.checkpoint import save_model
-from mlx_mixer.config import LanguageMixerConfig
-from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.model_configs.kinds import ModelConfig
+from mlx_mixer.models.kinds import Model
 from mlx_mixer.training.run_folder import RunFolder
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model")
@@ -15,10 +15,10 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 
 def write_model(
     folder: RunFolder,
-    model: LanguageMixer,
-    tokenizer: Path,
+    model: Model,
+    tokenizer: Path | None,
     *,
-    config: LanguageMixerConfig | None = None,
+    config: ModelConfig | None = None,
     half: bool = False,
 ) -> None:
     """Write a trained model beside its log and drop what only resuming needed.
@@ -26,13 +26,14 @@ def write_model(
     Args:
         folder: Where the run was.
         model: The trained model.
-        tokenizer: Folder whose tokenizer files are copied.
+        tokenizer: Folder whose tokenizer files are copied; None for a model that sees no words.
         config: Written instead of the model's own.
         half: Write the weights in float16 instead of float32, which halves the file.
     """
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, folder.path / name)
+    if tokenizer is not None:
+        for name in TOKENIZER_FILES:
+            if (tokenizer / name).is_file():
+                shutil.copyfile(tokenizer / name, folder.path / name)
     if half:
         model.set_dtype(mx.float16)
     # config.json is written last of all, and without it a folder is no model.
