@@ -20,8 +20,8 @@ def head_cross_entropy(hidden: mx.array, head: mx.array, targets: mx.array) -> m
     r"""Mean over the counted rows of :math:`\log \sum_v \exp(h_i \cdot u_v) - h_i \cdot u_{y_i}`.
 
     Args:
-        hidden: ``(N, D)`` float32 states.
-        head: ``(V, D)`` float32 head.
+        hidden: ``(N, D)`` states, in any float dtype.
+        head: ``(V, D)`` head, in the same one; sums over the vocabulary are in float32.
         targets: ``(N,)`` integer ids; -100 where a row is not counted.
 
     Returns:
@@ -40,24 +40,26 @@ def _with_gradients(hidden: mx.array, head: mx.array, targets: mx.array) -> tupl
     scale = 1 / mx.maximum(counted.sum(), 1)
     total = mx.array(0.0)
     hidden_gradients = []
-    head_gradient = mx.zeros_like(head)
+    head_gradient = mx.zeros(head.shape)
     for start in range(0, hidden.shape[0], CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
         weights = counted[rows, None] * scale
-        loss, by_logits = _chunk(hidden[rows] @ head.T, safe_targets[rows, None], weights)
+        logits = (hidden[rows] @ head.T).astype(mx.float32)
+        loss, by_logits = _chunk(logits, safe_targets[rows, None], weights)
+        by_logits = by_logits.astype(head.dtype)
         total = total + loss
-        hidden_gradients.append(by_logits @ head - weights * head[safe_targets[rows]])
+        hidden_gradients.append(by_logits @ head - weights.astype(head.dtype) * head[safe_targets[rows]])
         head_gradient = head_gradient + by_logits.T @ hidden[rows]
     # The target's part of the gradient: one row per position, added where its id says.
-    by_target = mx.zeros_like(head).at[safe_targets].add(hidden * (counted * scale)[:, None])
-    return total, mx.concatenate(hidden_gradients), head_gradient - by_target
+    by_target = mx.zeros(head.shape).at[safe_targets].add(hidden * (counted * scale)[:, None])
+    return total, mx.concatenate(hidden_gradients), (head_gradient - by_target).astype(head.dtype)
 
 
 @_with_gradients.vjp
 def _with_gradients_vjp(
     _: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
 ) -> tuple[mx.array, mx.array, mx.array | None]:
-    by_loss = cotangents[0]
+    by_loss = cotangents[0].astype(outputs[1].dtype)
     return by_loss * outputs[1], by_loss * outputs[2], mx.zeros((outputs[1].shape[0],))
 
 

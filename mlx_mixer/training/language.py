@@ -1,14 +1,15 @@
 """The next-token objective."""
 
 from collections.abc import Callable
+from typing import cast
 
 import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from mlx_mixer.models.language import LanguageMixer
+from mlx_mixer.models.language import IGNORED_LABEL, LanguageMixer
 from mlx_mixer.training.cross_entropy import head_cross_entropy
-from mlx_mixer.training.loop import Batch
+from mlx_mixer.training.splitting import Batch, split_rows
 from mlx_mixer.training.windows import Windows, batch_order, gather
 
 
@@ -36,6 +37,12 @@ def language_batches(windows: Windows, tokens_per_batch: int, seed: int) -> Call
         return (mx.array(ids), mx.array(labels)), int((labels >= 0).sum())
 
     return batch_at
+
+
+def split_targets(batch: Batch, part: int, parts: int) -> tuple[Batch, float]:
+    """Every so manyth window of a batch, which counts by the tokens it predicts; see `splitting.Split`."""
+    (ids, labels), _ = split_rows(batch, part, parts)
+    return (ids, labels), cast("float", (labels[:, 1:] != IGNORED_LABEL).sum().item())
 
 
 def language_loss(model: LanguageMixer, ids: mx.array, labels: mx.array) -> mx.array:

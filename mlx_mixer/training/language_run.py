@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import MixerError, UsageError
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.data import read_texts
-from mlx_mixer.training.language import language_batches, language_loss
+from mlx_mixer.training.held_out import held_out_score, read_held_out
+from mlx_mixer.training.language import language_batches, language_loss, split_targets
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
+from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.start import fresh_model
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
@@ -42,7 +45,9 @@ class LanguageRun:
         init: Model folder to start from; a fresh model if unset.
         tokenizer: Folder of the tokenizer of a fresh model.
         sizes: Sizes of a fresh model.
-        tokens_per_batch: Positions of a batch.
+        tokens_per_batch: Positions of what one process computes at once; a step's batch is this times
+            `loop.accumulate`, times the number of processes.
+        valid: Files and folders of held-out text that decides which weights are kept and when to stop.
         keep_embeddings: Leave token vectors and pooling as they are, so that a model that finds goes on finding.
         half: Write weights in float16.
         loop: The loop's dials.
@@ -54,6 +59,7 @@ class LanguageRun:
     tokenizer: Path | None = None
     sizes: ModelSizes = field(default_factory=ModelSizes)
     tokens_per_batch: int = 4096
+    valid: Sequence[Path] = ()
     keep_embeddings: bool = False
     half: bool = False
     loop: LoopSettings
@@ -80,44 +86,64 @@ def train_language(
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
     mx.random.seed(run.loop.seed)
-    texts = read_texts(run.data)
+    folder = RunFolder(run.out)
     source = run.init or run.tokenizer
     assert source is not None
-    encode = load_encoder(source)
-    folder = RunFolder(run.out)
-    folder.open(_decisive(run, texts), resume=resume)
-    tokenised = encode(texts)
-    model = (
-        load_language_model(run.init, as_stored=False) if run.init else _fresh_model(run, tokenised, folder, narrate)
-    )
-    windows = cut_windows(tokenised, model.config.context_length, _eos_of(model.config))
+    with folder.ranks.together():
+        texts = read_texts(run.data)
+        encode = load_encoder(source)
+        model = load_language_model(run.init, as_stored=False) if run.init else None
+        config = model.config if model else _fresh_config(run)
+        tokenised = encode(texts)
+        windows = cut_windows(tokenised, config.context_length, _eos_of(config))
+        if not windows.ids:
+            raise MixerError(f"there is no token to predict in {len(texts)} texts; give longer ones")
+        valid = read_held_out(run.valid, encode, windows) if run.valid else None
+    folder.open(_decisive(run, texts, folder.ranks), resume=resume)
     narrate(f"{len(texts):,} texts, {windows.num_tokens:,} tokens in {len(windows.ids):,} windows")
-    if not windows.ids:
-        raise MixerError("there is no token to predict; give longer texts")
+    model = model or _fresh_model(run, config, tokenised, folder, narrate)
     if run.keep_embeddings:
         model.freeze(keys=["token_weight", "layer_gate"])
         model.embed_tokens.freeze()
-    batches = language_batches(windows, run.tokens_per_batch, run.loop.seed)
-    summary = train(model, language_loss, batches, run.loop, folder, report=report)
+    tokens_per_step = run.tokens_per_batch * run.loop.accumulate * folder.ranks.size
+    summary = train(
+        model,
+        language_loss,
+        language_batches(windows, tokens_per_step, run.loop.seed),
+        run.loop,
+        folder,
+        report=report,
+        validate=partial(held_out_score, model, valid) if valid else None,
+        split=split_targets,
+    )
     write_model(folder, model, source, half=run.half)
     return summary
 
 
-def _fresh_model(
-    run: LanguageRun, tokenised: list[list[int]], folder: RunFolder, narrate: Callable[[str], None]
-) -> LanguageMixer:
+def _fresh_config(run: LanguageRun) -> LanguageMixerConfig:
     assert run.tokenizer is not None
-    vocab_size = vocabulary_size(run.tokenizer)
-    config = LanguageMixerConfig(
-        vocab_size=vocab_size, pooling="token_weighted", eos_token_id=EOS_ID, **asdict(run.sizes)
+    return LanguageMixerConfig(
+        vocab_size=vocabulary_size(run.tokenizer),
+        pooling="token_weighted",
+        eos_token_id=EOS_ID,
+        **asdict(run.sizes),
     )
+
+
+def _fresh_model(
+    run: LanguageRun,
+    config: LanguageMixerConfig,
+    tokenised: list[list[int]],
+    folder: RunFolder,
+    narrate: Callable[[str], None],
+) -> LanguageMixer:
     if folder.has_checkpoint:
         return LanguageMixer(config)
-    if min(len(tokenised), vocab_size) < config.hidden_size:
+    if min(len(tokenised), config.vocab_size) < config.hidden_size:
         narrate(f"{len(tokenised)} texts are too few for token vectors from co-occurrence; they start random")
         return fresh_model(config, None)
     narrate("computing token vectors from co-occurrence")
-    return fresh_model(config, cooccurrence_vectors(tokenised, vocab_size, config.hidden_size, run.loop.seed))
+    return fresh_model(config, cooccurrence_vectors(tokenised, config.vocab_size, config.hidden_size, run.loop.seed))
 
 
 def _eos_of(config: LanguageMixerConfig) -> int:
@@ -126,7 +152,7 @@ def _eos_of(config: LanguageMixerConfig) -> int:
     return config.eos_token_id
 
 
-def _decisive(run: LanguageRun, texts: Sequence[str]) -> dict[str, Any]:
+def _decisive(run: LanguageRun, texts: Sequence[str], ranks: Ranks) -> dict[str, Any]:
     """What must not change when a run is resumed."""
     return {
         "kind": "language",
@@ -136,5 +162,6 @@ def _decisive(run: LanguageRun, texts: Sequence[str]) -> dict[str, Any]:
         "keep_embeddings": run.keep_embeddings,
         "texts": len(texts),
         "characters": sum(map(len, texts)),
-        **asdict(run.loop),
+        "valid": [str(path) for path in run.valid],
+        **run.loop.decisive(ranks.size),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from mlx_mixer.checkpoint import save_model
+from mlx_mixer.checkpoint import CONFIG_NAME, save_model
 from mlx_mixer.model_configs.kinds import ModelConfig
 from mlx_mixer.models.kinds import Model
 from mlx_mixer.training.run_folder import RunFolder
@@ -30,12 +30,19 @@ def write_model(
         config: Written instead of the model's own.
         half: Write the weights in float16 instead of float32, which halves the file.
     """
-    if tokenizer is not None:
-        for name in TOKENIZER_FILES:
-            if (tokenizer / name).is_file():
-                shutil.copyfile(tokenizer / name, folder.path / name)
+    if not folder.ranks.is_first:
+        return
     if half:
         model.set_dtype(mx.float16)
-    # config.json is written last of all, and without it a folder is no model.
-    save_model(folder.path, model, config=config)
-    folder.finish()
+    with folder.writing():
+        if tokenizer is not None:
+            for name in TOKENIZER_FILES:
+                if (tokenizer / name).is_file():
+                    shutil.copyfile(tokenizer / name, folder.path / name)
+        try:
+            # config.json is written last of all, and without it a folder is no model.
+            save_model(folder.path, model, config=config)
+        except BaseException:
+            (folder.path / CONFIG_NAME).unlink(missing_ok=True)
+            raise
+        folder.finish()

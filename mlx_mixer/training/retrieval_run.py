@@ -232,5 +232,5 @@ def _decisive(run: RetrievalRun, pairs: Sequence[Pair]) -> dict[str, Any]:
         "pairs": len(pairs),
         "characters": sum(len(pair.passage) for pair in pairs),
         **asdict(run.drawing),
-        **asdict(run.loop),
+        **run.loop.decisive(),
     }

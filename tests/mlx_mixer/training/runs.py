@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
+
 from mlx_mixer.training.language_run import LanguageRun, ModelSizes
 from mlx_mixer.training.loop import LoopSettings
 from mlx_mixer.training.tokenizer import train_tokenizer
@@ -40,3 +42,18 @@ def language_run(data: Path, out: Path, **loop: float) -> LanguageRun:
         tokens_per_batch=256,
         loop=LoopSettings(**{**settings, **loop}),
     )
+
+
+def ignore(_: object) -> None:
+    """Told something that does not matter here."""
+
+
+def logged(folder: Path, name: str) -> list[Any]:
+    """A field of every step in a run's log."""
+    entries = map(json.loads, (folder / "training_log.jsonl").read_text().splitlines())
+    return [entry[name] for entry in entries if "loss" in entry]
+
+
+def weights_of(folder: Path) -> dict[str, Any]:
+    """The arrays of a model folder."""
+    return dict(mx.load(str(folder / "model.safetensors")))

@@ -1,14 +1,8 @@
 """Whole runs: they learn, they survive a kill, they end in a model folder or in one clear line."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -21,19 +15,7 @@ from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
 from mlx_mixer.training.pair_batches import PairSettings
 from mlx_mixer.training.retrieval_run import RetrievalRun, _validation, train_retrieval
 from mlx_mixer.training.tokenizer import load_encoder
-from tests.mlx_mixer.training.runs import language_run, write_data
-
-# As many steps as outlast the moment between seeing the log grow and killing the process.
-KILLED_STEPS = 500
-
-CHILD = """
-import sys
-from pathlib import Path
-from mlx_mixer.training.language_run import train_language
-from tests.mlx_mixer.training.runs import language_run
-run = language_run(Path(sys.argv[1]), Path(sys.argv[2]), steps=int(sys.argv[3]), checkpoint_every=50)
-train_language(run, resume=False, report=lambda report: None, narrate=lambda line: None)
-"""
+from tests.mlx_mixer.training.runs import ignore, language_run, logged, weights_of, write_data
 
 
 @pytest.fixture(autouse=True)
@@ -55,23 +37,10 @@ def run_language(run: LanguageRun, *, resume: bool = False) -> tuple[TrainingSum
     return summary, reports
 
 
-def ignore(_: object) -> None:
-    """Told something that does not matter here."""
-
-
-def logged_losses(folder: Path) -> list[float]:
-    lines = (folder / "training_log.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
-
-
-def weights_of(folder: Path) -> dict[str, Any]:
-    return dict(mx.load(str(folder / "model.safetensors")))
-
-
 def test_a_language_run_learns_and_leaves_a_model(data: Path, tmp_path: Path) -> None:
     summary, reports = run_language(language_run(data, tmp_path / "out", steps=60))
     assert [report.step for report in reports] == list(range(1, 61))
-    assert np.mean(logged_losses(tmp_path / "out")[-5:]) < reports[0].loss - 1
+    assert np.mean(logged(tmp_path / "out", "loss")[-5:]) < reports[0].loss - 1
     assert summary.steps == 60
     assert load_model(tmp_path / "out")(mx.array([[5, 6]])).shape == (1, 2, 320)
     assert (tmp_path / "out" / "tokenizer.model").exists()
@@ -83,36 +52,6 @@ def test_compiled_steps_take_the_same_course(data: Path, tmp_path: Path) -> None
     mx.enable_compile()
     _, compiled = run_language(language_run(data, tmp_path / "compiled", steps=3))
     np.testing.assert_allclose([step.loss for step in compiled], [step.loss for step in plain], rtol=1e-4)
-
-
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(data: Path, tmp_path: Path) -> None:
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    root = Path(__file__).parents[3]
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(data), str(killed), str(KILLED_STEPS)],
-        env={**os.environ, "PYTHONPATH": str(root), "MLX_DISABLE_COMPILE": "1"},
-    )
-    log = killed / "training_log.jsonl"
-    while child.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 70):
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    assert not (killed / "config.json").exists()
-
-    loop = {"steps": KILLED_STEPS, "checkpoint_every": 50}
-    resumed, reports = run_language(language_run(data, killed, **loop), resume=True)
-    uninterrupted, _ = run_language(language_run(data, whole, **loop))
-    assert reports[0].step % 50 == 1
-    np.testing.assert_allclose(logged_losses(killed), logged_losses(whole), rtol=1e-4)
-    assert resumed.steps == uninterrupted.steps == KILLED_STEPS
-    for name, array in weights_of(whole).items():
-        np.testing.assert_allclose(np.array(weights_of(killed)[name]), np.array(array), rtol=1e-3, atol=1e-4)
-
-
-def test_a_loss_that_is_no_number_ends_the_run_and_says_when(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(MixerError, match=r"the loss became \S+ at step \d+; train again with a learning rate below"):
-        run_language(language_run(data, tmp_path / "out", learning_rate=1e30, clip_norm=1e30, warmup_steps=0))
-    assert not (tmp_path / "out" / "config.json").exists()
 
 
 def test_folders_and_settings_must_fit(data: Path, tmp_path: Path) -> None:
