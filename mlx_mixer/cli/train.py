@@ -1,20 +1,16 @@
-"""`mlx-mixer train`: the group, and its commands `tokenizer`, `language`, `evaluate` and `curve`."""
+"""`mlx-mixer train`: the group, and its commands `tokenizer`, `evaluate` and `curve`."""
 
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mlx_mixer.cli.output import narrate, print_json
+from mlx_mixer.cli.train_language import language
 from mlx_mixer.cli.train_options import (
     PATH,
-    Progress,
     finish,
-    finish_run,
-    loop_options,
-    loop_settings,
     seconds_since,
 )
 from mlx_mixer.cli.train_reranker import reranker
@@ -49,56 +45,6 @@ def tokenizer(texts: tuple[Path, ...], out: Path, vocab_size: int, as_json: bool
         import_module("convert.words.tokenizers").install_tokenizer(folder / "tokenizer.model", folder, vocab_size)
     summary = {"out": str(out), "vocab_size": vocab_size, "texts": len(found), "seconds": seconds_since(started)}
     finish(summary, as_json, f"{out}  {vocab_size} pieces")
-
-
-@train.command()
-@click.argument("data", nargs=-1, required=True, type=PATH)
-@click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
-@click.option("--init", type=PATH, help="Model folder to start from.")
-@click.option("--tokenizer", "tokenizer_folder", type=PATH, help="Folder of the tokenizer of a fresh model.")
-@click.option("--hidden-size", default=256, show_default=True, help="Width of a fresh model.")
-@click.option("--layers", default=4, show_default=True, help="Blocks of a fresh model.")
-@click.option("--context-length", default=256, show_default=True, help="Window of a fresh model, in tokens.")
-@click.option("--intermediate-size", default=512, show_default=True, help="Inner width of a fresh model's blocks.")
-@click.option("--tokens-per-batch", default=4096, show_default=True, help="Positions of a batch.")
-@click.option("--keep-embeddings", is_flag=True, help="Leave token vectors and pooling as they are.")
-@loop_options(steps=2000, learning_rate=2e-3, warmup=100)
-def language(
-    data: tuple[Path, ...],
-    out: Path,
-    init: Path | None,
-    tokenizer_folder: Path | None,
-    tokens_per_batch: int,
-    keep_embeddings: bool,
-    half: bool,
-    resume: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Train a model to predict the next token of DATA: files (.txt, .md, .rst, .jsonl, .jsonl.gz) and folders."""
-    from mlx_mixer.training.language_run import LanguageRun, ModelSizes, train_language
-
-    started = time.monotonic()
-    sizes = ModelSizes(
-        hidden_size=options.pop("hidden_size"),
-        num_layers=options.pop("layers"),
-        context_length=options.pop("context_length"),
-        intermediate_size=options.pop("intermediate_size"),
-    )
-    loop = loop_settings(options)
-    run = LanguageRun(
-        data=data,
-        out=out,
-        init=init,
-        tokenizer=tokenizer_folder,
-        sizes=sizes,
-        tokens_per_batch=tokens_per_batch,
-        keep_embeddings=keep_embeddings,
-        half=half,
-        loop=loop,
-    )
-    summary = train_language(run, resume=resume, report=Progress(loop.steps), narrate=narrate)
-    finish_run(out, summary, started, as_json)
 
 
 @train.command()
@@ -137,6 +83,7 @@ def curve(logs: tuple[Path, ...], out: Path) -> None:
     click.echo(str(out / "loss_curve.svg"))
 
 
+train.add_command(language)
 train.add_command(retrieval)
 train.add_command(teacher)
 train.add_command(reranker)

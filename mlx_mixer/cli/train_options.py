@@ -18,17 +18,33 @@ PATH = click.Path(path_type=Path)
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def loop_options(steps: int, learning_rate: float, warmup: int, *, has_half: bool = True) -> Callable[[Any], Any]:
+def loop_options(
+    steps: int, learning_rate: float, warmup: int, *, validate_every: int = 100, has_half: bool = True
+) -> Callable[[Any], Any]:
     """The dials that all objectives share, with this objective's defaults."""
     half = click.option("--half", is_flag=True, help="Write the weights in float16.")
     options = [
         click.option("--steps", default=steps, show_default=True, help="Optimiser steps in all."),
         click.option("--learning-rate", default=learning_rate, show_default=True, help="Peak learning rate."),
         click.option("--warmup-steps", default=warmup, show_default=True, help="Steps of linear rise."),
+        click.option(
+            "--schedule",
+            type=click.Choice(["cosine", "linear", "constant"]),
+            default="cosine",
+            show_default=True,
+            help="How the rate falls after the peak, to a tenth of it.",
+        ),
         click.option("--embedding-rate", default=1.0, show_default=True, help="Factor on the rate of token vectors."),
         click.option("--weight-decay", default=0.01, show_default=True, help="AdamW's weight decay."),
         click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient."),
         click.option("--checkpoint-every", default=100, show_default=True, help="Steps between checkpoints."),
+        click.option(
+            "--validate-every",
+            default=validate_every,
+            show_default=True,
+            help="Steps between validations.",
+        ),
+        click.option("--patience", default=0, show_default=True, help="Validations without a best before stopping."),
         click.option("--seed", default=0, show_default=True, help="Decides every random choice."),
         *([half] if has_half else []),
         click.option("--resume", is_flag=True, help="Go on with an unfinished run in the --out folder."),
@@ -64,6 +80,14 @@ class Progress:
         narrate(f"step {report.step}/{self._steps}  loss {loss:.3f}  {speed:,.0f} tokens/s  {left / 60:.0f} min left")
 
 
+def narrate_first(message: str) -> None:
+    """Tell people what is going on, in the first of the processes that train together."""
+    from mlx_mixer.training.ranks import current_ranks
+
+    if current_ranks().is_first:
+        narrate(message)
+
+
 def loop_settings(options: dict[str, Any]) -> "LoopSettings":
     from mlx_mixer.training.loop import LoopSettings
 
@@ -71,6 +95,11 @@ def loop_settings(options: dict[str, Any]) -> "LoopSettings":
 
 
 def finish_run(out: Path, summary: "TrainingSummary", started: float, as_json: bool) -> None:
+    """Say how a run ended, in the first of the processes that trained together."""
+    from mlx_mixer.training.ranks import current_ranks
+
+    if not current_ranks().is_first:
+        return
     best = "" if summary.best_score is None else f"  best validation {summary.best_score:.3f}"
     values = {"out": str(out), **asdict(summary), "seconds": seconds_since(started)}
     finish(values, as_json, f"{out}  {summary.steps} steps  loss {summary.loss:.3f}{best}")

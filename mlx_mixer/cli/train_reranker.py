@@ -21,8 +21,6 @@ from mlx_mixer.cli.train_options import PATH, Progress, finish, loop_options, lo
 @click.option("--layers", "num_layers", default=4, show_default=True, help="Blocks.")
 @click.option("--intermediate-size", default=1024, show_default=True, help="Inner width of the blocks.")
 @click.option("--batch-size", default=32, show_default=True, help="Lists of candidates of a batch.")
-@click.option("--validate-every", default=100, show_default=True, help="Steps between validations.")
-@click.option("--patience", default=0, show_default=True, help="Validations without a new best before stopping.")
 @loop_options(steps=2000, learning_rate=1e-3, warmup=100, has_half=False)
 def reranker(
     pairs: tuple[Path, ...],

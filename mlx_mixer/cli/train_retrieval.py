@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from mlx_mixer.cli.output import narrate
-from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options, loop_settings
+from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options, loop_settings, narrate_first
 
 # Options that `RetrievalRun` knows by the same name.
 _RUN_OPTIONS = (
@@ -65,9 +64,7 @@ def sizes(_context: click.Context, _parameter: click.Parameter, value: str | Non
     "--tokens-per-chunk", default=16_384, show_default=True, help="Tokens that go through the blocks at once."
 )
 @click.option("--fold-case/--keep-case", default=True, show_default=True, help="Embed texts in lower case.")
-@click.option("--validate-every", default=50, show_default=True, help="Steps between validations.")
-@click.option("--patience", default=0, show_default=True, help="Validations without a new best before stopping.")
-@loop_options(steps=400, learning_rate=1e-2, warmup=20)
+@loop_options(steps=400, learning_rate=1e-2, warmup=20, validate_every=50)
 def retrieval(
     pairs: tuple[Path, ...],
     init: Path,
@@ -108,5 +105,5 @@ def retrieval(
         loop=loop,
         **run_options,
     )
-    summary = train_retrieval(run, resume=resume, report=Progress(loop.steps), narrate=narrate)
+    summary = train_retrieval(run, resume=resume, report=Progress(loop.steps), narrate=narrate_first)
     finish_run(out, summary, started, as_json)

@@ -5,7 +5,7 @@ answers: see `mlx_mixer.models.retrieval`. Source: https://arxiv.org/abs/2409.01
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -237,5 +237,5 @@ def _decisive(run: RerankerRun, embedder: Embedder, pairs: Sequence[Pair], valid
         "pairs": len(pairs),
         "valid": len(valid),
         "characters": sum(len(pair.passage) for pair in [*pairs, *valid]),
-        **asdict(run.loop),
+        **run.loop.decisive(),
     }

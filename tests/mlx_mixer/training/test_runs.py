@@ -2,19 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_mixer.checkpoint import load_config, load_model
+from mlx_mixer.checkpoint import load_config, load_language_model, load_model
 from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
+from mlx_mixer.models.language import next_token_loss
+from mlx_mixer.training.data import read_texts
 from mlx_mixer.training.language_run import LanguageRun, train_language
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
 from mlx_mixer.training.pair_batches import PairSettings
 from mlx_mixer.training.retrieval_run import RetrievalRun, _validation, train_retrieval
 from mlx_mixer.training.tokenizer import load_encoder
+from mlx_mixer.training.windows import cut_windows
 from tests.mlx_mixer.training.runs import ignore, language_run, logged, weights_of, write_data
 
 
@@ -154,3 +158,50 @@ def test_one_pair_is_not_enough(data: Path, tmp_path: Path) -> None:
     run = RetrievalRun(pairs=[tmp_path / "one.jsonl"], init=data, out=tmp_path / "out", loop=LoopSettings(steps=1))
     with pytest.raises(MixerError, match="at least one other"):
         train_retrieval(run, resume=False, report=ignore, narrate=ignore)
+
+
+def test_held_out_texts_decide_which_weights_are_kept(data: Path, tmp_path: Path) -> None:
+    """The rate rises until it ruins what was learned; what is written is the best, and not the last."""
+    run = language_run(
+        data, tmp_path / "out", steps=40, learning_rate=2.0, warmup_steps=60, validate_every=1, patience=3
+    )
+    run = replace(run, valid=[data / "pairs.jsonl"])
+    summary, reports = run_language(run)
+    assert summary.stopped_early
+    assert summary.steps == reports[-1].step < 40
+    entries = map(json.loads, (tmp_path / "out" / "training_log.jsonl").read_text().splitlines())
+    scores = [entry["score"] for entry in entries if "score" in entry]
+    assert summary.best_score == max(scores) == scores[-4]
+    model = load_language_model(tmp_path / "out")
+    windows = cut_windows(load_encoder(data / "tokenizer")(texts := read_texts(run.data)), 24, 2)
+    losses = [
+        next_token_loss(model, mx.array(window[None])).item() * (len(window) - 1) / np.log(2) for window in windows.ids
+    ]
+    assert summary.best_score == pytest.approx(-sum(losses) / sum(len(text.encode()) for text in texts), rel=1e-4)
+
+
+@pytest.mark.parametrize("content", ["", " \n\t \n"])
+def test_an_empty_corpus_ends_in_one_line_and_leaves_nothing(data: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "empty.txt").write_text(content)
+    run = replace(language_run(data, tmp_path / "out"), data=[tmp_path / "corpus"])
+    with pytest.raises(MixerError, match="no text found in"):
+        run_language(run)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_document_is_enough_to_learn_by_heart(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("This package helps with a list and more. " * 9)
+    run = replace(language_run(data, tmp_path / "out", steps=40, learning_rate=1e-2), data=[tmp_path / "one.txt"])
+    told: list[str] = []
+    train_language(run, resume=False, report=ignore, narrate=told.append)
+    losses = logged(tmp_path / "out", "loss")
+    assert losses[-1] < losses[0] - 2
+    assert any("too few for token vectors" in line for line in told)
+
+
+def test_a_document_of_one_token_has_nothing_to_predict_but_its_end(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("file")
+    run = replace(language_run(data, tmp_path / "out", steps=2), data=[tmp_path / "one.txt"])
+    summary, _ = run_language(run)
+    assert summary.steps == 2
