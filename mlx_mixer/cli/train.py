@@ -7,12 +7,9 @@ from pathlib import Path
 import click
 
 from mlx_mixer.cli.output import narrate, print_json
+from mlx_mixer.cli.train_autoencoder import autoencoder
 from mlx_mixer.cli.train_language import language
-from mlx_mixer.cli.train_options import (
-    PATH,
-    finish,
-    seconds_since,
-)
+from mlx_mixer.cli.train_options import PATH, finish, seconds_since
 from mlx_mixer.cli.train_reranker import reranker
 from mlx_mixer.cli.train_retrieval import retrieval
 from mlx_mixer.cli.train_teacher import teacher
@@ -87,3 +84,4 @@ train.add_command(language)
 train.add_command(retrieval)
 train.add_command(teacher)
 train.add_command(reranker)
+train.add_command(autoencoder)

@@ -19,6 +19,7 @@ from mlx_mixer.training.hard_negatives import Numbers, SameText, Vectors, neares
 POOL = 100
 # How often another passage is tried for each that is missing.
 _TRIES = 20
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass
@@ -99,10 +100,9 @@ def draw_candidates(
     candidates = np.empty((len(chosen), rows - 1), np.int64)
     places = rng.integers(rows - 1, size=len(chosen))
     num_hard = round(hard_share * (rows - 2))
-    for row, (pair, near) in enumerate(
-        zip(chosen, pairs.near(chosen) if num_hard else [()] * len(chosen), strict=True)
-    ):
-        wrong = _wrong_answers(pairs, int(pair), near, rows - 2, num_hard, rng)
+    near = pairs.near(chosen) if num_hard else []
+    for row, pair in enumerate(map(int, chosen)):
+        wrong = _wrong_answers(pairs, pair, near[row] if num_hard else _NONE, rows - 2, num_hard, rng)
         candidates[row] = np.insert(wrong, places[row], pair)
     return candidates, places
 
