@@ -37,6 +37,13 @@ def loop_options(
         click.option("--embedding-rate", default=1.0, show_default=True, help="Factor on the rate of token vectors."),
         click.option("--weight-decay", default=0.01, show_default=True, help="AdamW's weight decay."),
         click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient."),
+        click.option(
+            "--average",
+            type=click.Choice(["none", "ema", "tail"]),
+            default="none",
+            show_default=True,
+            help="Average of the weights that is kept if validation finds it better.",
+        ),
         click.option("--checkpoint-every", default=100, show_default=True, help="Steps between checkpoints."),
         click.option(
             "--validate-every",

@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 
 from mlx import nn
 
-from mlx_mixer.errors import MixerError
+from mlx_mixer.errors import MixerError, UsageError
+from mlx_mixer.training.averaging import WeightAverage
 from mlx_mixer.training.gradients import Gradients as Gradients
 from mlx_mixer.training.gradients import Loss as Loss
 from mlx_mixer.training.gradients import gradients_in
@@ -104,7 +106,10 @@ def train(
     """
     optimizer = RatedAdamW(settings)
     optimizer.init(model.trainable_parameters())
-    state = folder.load(model, optimizer)
+    if settings.average != "none" and validate is None:
+        raise UsageError("averaged weights are kept where validation finds them better; give data to validate on")
+    average = None if settings.average == "none" else WeightAverage(model, settings.average, settings.steps)
+    state = folder.load(model, optimizer, average)
     step = make_step(
         model,
         optimizer,
@@ -115,7 +120,7 @@ def train(
         split=split,
         is_compiled=gradients is None,
     )
-    save = partial(folder.save, model, optimizer, state)
+    save = partial(folder.save, model, optimizer, state, average)
     losses: list[float] = []
     with deferred_interrupts() as interrupt:
         while state.step < settings.steps and not state.stopped:
@@ -123,11 +128,13 @@ def train(
                 entry = _run_step(step, batch_at, settings, folder, state.step)
                 losses = [*losses[-49:], entry.loss]
                 state.step = entry.step
+                if average is not None:
+                    average.update(state.step)
                 folder.append(asdict(entry))
                 if folder.ranks.is_first:
                     report(entry)
                 if validate is not None and _is_due(state.step, settings.validate_every, settings):
-                    _validate(model, validate, state, settings, folder)
+                    _validate(model, validate, state, settings, folder, average)
             except KeyboardInterrupt:
                 # A second Ctrl+C may have come in the middle of a step; any other comes from `report`, after one.
                 if not interrupt.is_requested:
@@ -162,13 +169,27 @@ def _run_step(step: Step, batch_at: BatchAt, settings: LoopSettings, folder: Run
 
 
 def _validate(
-    model: nn.Module, validate: Callable[[], float], state: RunState, settings: LoopSettings, folder: RunFolder
+    model: nn.Module,
+    validate: Callable[[], float],
+    state: RunState,
+    settings: LoopSettings,
+    folder: RunFolder,
+    average: WeightAverage | None,
 ) -> None:
+    """Judge the weights, and their average if it is another; keep the better one if it is the best so far."""
     score = folder.ranks.share_value(validate)
-    folder.append({"step": state.step, "score": score})
+    entry: dict[str, float] = {"step": state.step, "score": score}
+    kept: AbstractContextManager[None] = nullcontext()
+    if average is not None and average.differs(state.step):
+        with average.in_place():
+            entry["average_score"] = folder.ranks.share_value(validate)
+        if entry["average_score"] > score:
+            score, kept = entry["average_score"], average.in_place()
+    folder.append(entry)
     if state.best_score is None or score > state.best_score:
         state.best_score, state.validations_since_best = score, 0
-        folder.save_best(model)
+        with kept:
+            folder.save_best(model)
     else:
         state.validations_since_best += 1
         state.stopped = bool(settings.patience) and state.validations_since_best >= settings.patience

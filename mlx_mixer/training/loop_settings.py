@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from mlx_mixer.errors import UsageError
+from mlx_mixer.training.averaging import Averaging
 
 Schedule = Literal["cosine", "linear", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -29,6 +30,8 @@ class LoopSettings:
             size, and takes the memory of one.
         precision: What forward and backward passes compute in. Weights and the optimiser stay in float32. "auto" takes
             bfloat16 where the device is measurably faster with it.
+        average: Which average of the weights is kept beside them, and instead of them where validation finds it
+            better; see `mlx_mixer.training.averaging`.
         checkpoint_every: Steps between two checkpoints; a kill loses at most that many.
         validate_every: Steps between two validations, where there is one.
         patience: Validations without a new best after which training stops; 0 never stops early.
@@ -44,6 +47,7 @@ class LoopSettings:
     clip_norm: float = 1.0
     accumulate: int = 1
     precision: Precision = "float32"
+    average: Averaging = "none"
     checkpoint_every: int = 100
     validate_every: int = 100
     patience: int = 0
@@ -60,7 +64,7 @@ class LoopSettings:
         for name in ("warmup_steps", "weight_decay", "patience", "seed"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must not be negative")
-        for name, kind in (("schedule", Schedule), ("precision", Precision)):
+        for name, kind in (("schedule", Schedule), ("precision", Precision), ("average", Averaging)):
             if getattr(self, name) not in get_args(kind):
                 raise UsageError(f"{name} is {getattr(self, name)!r}; there are {', '.join(get_args(kind))}")
 

@@ -81,6 +81,8 @@ class RetrievalRun:
 
     def __post_init__(self) -> None:
         self.objective()
+        if self.loop.average != "none" and not self.valid:
+            raise UsageError("averaged weights are kept where validation finds them better; give --valid PAIRS")
         if not self.teacher_temperature > 0:
             raise UsageError(f"teacher_temperature is {self.teacher_temperature}; it must be above 0")
         if self.tokens_per_chunk < 1:

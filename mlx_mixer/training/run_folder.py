@@ -16,6 +16,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_mixer.atomic import write_atomically
 from mlx_mixer.errors import MixerError, ResourceError, UsageError
+from mlx_mixer.training.averaging import WeightAverage
 from mlx_mixer.training.ranks import Ranks, current_ranks
 
 LOG_NAME = "training_log.jsonl"
@@ -111,19 +112,19 @@ class RunFolder:
         """Whether there is something to go on from."""
         return self.ranks.share_value(self._state.exists)
 
-    def load(self, model: nn.Module, optimizer: optim.Optimizer) -> RunState:
+    def load(self, model: nn.Module, optimizer: optim.Optimizer, average: WeightAverage | None = None) -> RunState:
         """Put the last checkpoint's weights and optimiser state in place; a fresh state if there is none.
 
         All processes get the weights of the first one, whose arithmetic may differ from theirs in the last bit.
         """
-        state = RunState(**self.ranks.share_value(lambda: asdict(self._load(model, optimizer))))
+        state = RunState(**self.ranks.share_value(lambda: asdict(self._load(model, optimizer, average))))
         if not self.ranks.is_alone:
             model.update(self.ranks.share(model.parameters()))
             optimizer.state = self.ranks.share(optimizer.state)
         self._saved_step = state.step
         return state
 
-    def _load(self, model: nn.Module, optimizer: optim.Optimizer) -> RunState:
+    def _load(self, model: nn.Module, optimizer: optim.Optimizer, average: WeightAverage | None) -> RunState:
         if not self._state.exists():
             self._cut_log(0)
             return RunState()
@@ -131,11 +132,15 @@ class RunFolder:
         arrays, metadata = loaded
         model.load_weights(_with_prefix(arrays, "model."))
         optimizer.state = tree_unflatten(_with_prefix(arrays, "optimizer."))
+        if average is not None:
+            average.state = dict(_with_prefix(arrays, "average."))
         state = RunState(**json.loads(metadata["run"]))
         self._cut_log(state.step)
         return state
 
-    def save(self, model: nn.Module, optimizer: optim.Optimizer, state: RunState) -> None:
+    def save(
+        self, model: nn.Module, optimizer: optim.Optimizer, state: RunState, average: WeightAverage | None = None
+    ) -> None:
         """Write a checkpoint that replaces the last one in one step.
 
         Raises:
@@ -152,6 +157,8 @@ class RunFolder:
             )
         arrays = {f"model.{name}": value for name, value in weights.items()}
         arrays |= {f"optimizer.{name}": value for name, value in _flat(optimizer.state).items()}
+        if average is not None:
+            arrays |= {f"average.{name}": value for name, value in average.state.items()}
         with self.writing():
             _save_arrays(self._state, arrays, {"run": json.dumps(asdict(state))})
         self._saved_step = state.step

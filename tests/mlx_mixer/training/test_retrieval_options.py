@@ -123,6 +123,8 @@ def test_settings_that_do_not_fit_end_before_anything_is_made(data: Path, tmp_pa
         losses(retrieval_run(data, tmp_path / "out", matryoshka=(16,)))
     with pytest.raises(UsageError, match="teacher_weight is 2"):
         retrieval_run(data, tmp_path / "out", teacher=data / "pairs.jsonl", teacher_weight=2)
+    with pytest.raises(UsageError, match="give --valid PAIRS"):
+        retrieval_run(data, tmp_path / "out", loop={"average": "ema"})
     with pytest.raises(UsageError, match="loss is 'triplet'"):
         retrieval_run(data, tmp_path / "out", loss="triplet")
     with pytest.raises(MixerError, match=r"give \.safetensors or \.npz"):
