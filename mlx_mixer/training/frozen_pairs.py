@@ -16,9 +16,11 @@ from mlx_mixer.training.data import Pair
 from mlx_mixer.training.hard_negatives import Numbers, SameText, Vectors, nearest
 
 # Wrong answers are drawn from this many of the nearest passages.
-POOL = 100
+POOL = 50
 # How often another passage is tried for each that is missing.
 _TRIES = 20
+# Passages looked at beyond those that are kept, for those that say the same.
+_SPARE = 20
 _NONE = np.zeros(0, np.int64)
 
 
@@ -48,10 +50,9 @@ class FrozenPairs:
         """For each pair the wrong answers that lie nearest to its hardest query, nearest first; at most `POOL`."""
         unknown = [int(pair) for pair in pairs if int(pair) not in self._near]
         if unknown:
-            found = nearest(self.queries[self.first_query[unknown]], self.passages, 2 * POOL)
+            found = nearest(self.queries[self.first_query[unknown]], self.passages, POOL + _SPARE)
             for pair, ranked in zip(unknown, found, strict=True):
-                wrong = [other for other in ranked if not self.same(pair, int(other))]
-                self._near[pair] = np.array(wrong[:POOL], np.int64)
+                self._near[pair] = np.array(self.same.without(pair, ranked, POOL), np.int64)
         return [self._near[int(pair)] for pair in pairs]
 
 

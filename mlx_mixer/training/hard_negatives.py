@@ -5,8 +5,9 @@ random at every step, so that one wrongly labelled passage does not stand beside
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,6 +28,8 @@ Numbers = npt.NDArray[np.int64]
 _WORD = re.compile(r"\w+")
 # Runs of this many words are compared, and passages that share this much of the shorter one's say the same.
 _RUN, _SHARED = 4, 0.6
+# Of a polynomial hash; odd, and its products fill 64 bits.
+_MULTIPLIER = 0x5851F42D4C957F2D
 _QUERIES_AT_ONCE = 512
 
 
@@ -73,15 +76,20 @@ class SameText:
         self._pairs = pairs
         numbers: dict[str, int] = {}
         self.groups: Numbers = np.array([numbers.setdefault(fold(pair.passage), i) for i, pair in enumerate(pairs)])
-        self._runs: dict[int, frozenset[int]] = {}
+        self._runs: dict[int, Numbers] = {}
         self._queries = [frozenset(map(fold, pair.queries)) for pair in pairs]
 
     def __call__(self, first: int, second: int) -> bool:
         """Whether the passages of these two pairs say the same."""
         if self.groups[first] == self.groups[second] or self._queries[first] & self._queries[second]:
             return True
-        shorter, longer = sorted((self._runs_of(first), self._runs_of(second)), key=len)
-        return bool(shorter) and len(shorter & longer) >= _SHARED * len(shorter)
+        one, other = self._runs_of(first), self._runs_of(second)
+        shared = len(np.intersect1d(one, other, assume_unique=True))
+        return shared > 0 and shared >= _SHARED * min(len(one), len(other))
+
+    def without(self, pair: int, others: Iterable[int], count: int) -> list[int]:
+        """The first `count` of some passages that do not say the same as that of `pair`."""
+        return list(islice((other for other in map(int, others) if not self(pair, other)), count))
 
     def excluded(self, records: Numbers, count: int) -> npt.NDArray[np.bool_]:
         """Which passages of a batch are no wrong answers: ``(B, P)``, true for equal texts besides a query's own.
@@ -95,13 +103,16 @@ class SameText:
         np.fill_diagonal(same, val=False)
         return same
 
-    def _runs_of(self, pair: int) -> frozenset[int]:
+    def _runs_of(self, pair: int) -> Numbers:
+        """The runs of words of a passage as hashes, each once, in order."""
         group = int(self.groups[pair])
         if group not in self._runs:
-            words = _WORD.findall(self._pairs[group].passage.lower())
-            self._runs[group] = frozenset(
-                hash(tuple(words[start : start + _RUN])) for start in range(max(1, len(words) - _RUN + 1))
-            )
+            words = np.array([hash(word) for word in _WORD.findall(self._pairs[group].passage.lower())], np.int64)
+            count = max(1, len(words) - _RUN + 1)
+            runs = np.zeros(count, np.int64)
+            for place in range(min(_RUN, len(words))):
+                runs = runs * _MULTIPLIER + words[place : place + count]
+            self._runs[group] = np.unique(runs)
         return self._runs[group]
 
 
@@ -124,7 +135,7 @@ class WordMiner:
         del step  # words stay what they are
         if pair not in self._found:
             ranked = self._index.best(self._pairs[pair].queries[0], 2 * self._pool)
-            self._found[pair] = [other for other in ranked if not self._same(pair, other)][: self._pool]
+            self._found[pair] = self._same.without(pair, ranked, self._pool)
         return self._found[pair]
 
 
@@ -160,8 +171,7 @@ class ModelMiner:
         """Numbers of the hard passages, hardest first."""
         self._mine(step // self._settings.every)
         if pair not in self._kept:
-            near = [int(other) for other in self._nearest[pair] if not self._same(pair, int(other))]
-            self._kept[pair] = near[: self._settings.pool]
+            self._kept[pair] = self._same.without(pair, self._nearest[pair], self._settings.pool)
         return self._kept[pair]
 
     def _mine(self, round_: int) -> None:
