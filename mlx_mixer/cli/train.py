@@ -9,7 +9,7 @@ import click
 from mlx_mixer.cli.output import narrate, print_json
 from mlx_mixer.cli.train_autoencoder import autoencoder
 from mlx_mixer.cli.train_language import language
-from mlx_mixer.cli.train_options import PATH, finish, seconds_since
+from mlx_mixer.cli.train_options import PATH, finish, seconds_since, sources, texts_argument
 from mlx_mixer.cli.train_reranker import reranker
 from mlx_mixer.cli.train_retrieval import retrieval
 from mlx_mixer.cli.train_teacher import teacher
@@ -21,19 +21,19 @@ def train() -> None:
 
 
 @train.command()
-@click.argument("texts", nargs=-1, required=True, type=PATH)
+@texts_argument("texts")
 @click.option("-o", "--out", required=True, type=PATH, help="Folder to make.")
 @click.option("--vocab-size", default=8192, show_default=True, help="Number of pieces.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
-def tokenizer(texts: tuple[Path, ...], out: Path, vocab_size: int, as_json: bool) -> None:
-    """Learn a SentencePiece tokenizer from TEXTS: files (.txt, .md, .rst, .jsonl, .jsonl.gz) and folders."""
+def tokenizer(texts: tuple[Path, ...], docs: bool, out: Path, vocab_size: int, as_json: bool) -> None:
+    """Learn a SentencePiece tokenizer from TEXTS: documents, .jsonl files and folders of them; - reads stdin."""
     # Libraries for training are imported once there is something to train.
     from mlx_mixer.atomic import atomic_directory
     from mlx_mixer.training.data import read_texts
     from mlx_mixer.training.tokenizer import train_tokenizer
 
     started = time.monotonic()
-    found = read_texts(texts)
+    found = read_texts(sources(texts, docs), narrate)
     narrate(f"learning {vocab_size} pieces from {len(found):,} texts")
     model = train_tokenizer(found, vocab_size)
     with atomic_directory(out) as folder:

@@ -8,11 +8,20 @@ from typing import Any
 import click
 
 from mlx_mixer.cli.output import narrate
-from mlx_mixer.cli.train_options import PATH, Progress, finish, loop_options, loop_settings, seconds_since
+from mlx_mixer.cli.train_options import (
+    PATH,
+    Progress,
+    finish,
+    loop_options,
+    loop_settings,
+    seconds_since,
+    sources,
+    texts_argument,
+)
 
 
 @click.command()
-@click.argument("texts", nargs=-1, required=True, type=PATH)
+@texts_argument("texts")
 @click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
 @click.option("--init", type=PATH, help="Autoencoder to start from.")
 @click.option("--tokenizer", type=PATH, help="Folder of the tokenizer of a fresh model.")
@@ -34,6 +43,7 @@ from mlx_mixer.cli.train_options import PATH, Progress, finish, loop_options, lo
 @loop_options(steps=2000, learning_rate=2e-3, warmup=100)
 def autoencoder(
     texts: tuple[Path, ...],
+    docs: bool,
     out: Path,
     init: Path | None,
     tokenizer: Path | None,
@@ -44,14 +54,14 @@ def autoencoder(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train a model to give TEXTS back from one vector: files and folders."""
+    """Train a model to give TEXTS back from one vector: documents, .jsonl files and folders of them."""
     from mlx_mixer.training.autoencoder_run import AutoencoderRun, AutoencoderSizes, train_autoencoder
 
     started = time.monotonic()
     sizes = AutoencoderSizes(**{size.name: options.pop(size.name) for size in fields(AutoencoderSizes)})
     loop = loop_settings(options)
     run = AutoencoderRun(
-        data=texts,
+        data=sources(texts, docs),
         out=out,
         init=init,
         tokenizer=tokenizer,

@@ -6,11 +6,20 @@ from typing import Any
 
 import click
 
-from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options, loop_settings, narrate_first
+from mlx_mixer.cli.train_options import (
+    PATH,
+    Progress,
+    finish_run,
+    loop_options,
+    loop_settings,
+    narrate_first,
+    sources,
+    texts_argument,
+)
 
 
 @click.command()
-@click.argument("data", nargs=-1, required=True, type=PATH)
+@texts_argument("data")
 @click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
 @click.option("--init", type=PATH, help="Model folder to start from.")
 @click.option("--tokenizer", type=PATH, help="Folder of the tokenizer of a fresh model.")
@@ -28,17 +37,19 @@ from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options
     show_default=True,
     help="Of the passes; weights stay in float32. auto takes bfloat16 where the GPU is faster with it.",
 )
+@click.option("--pack", is_flag=True, help="Put several short texts in one window: faster, but see docs/training.md.")
 @click.option("--keep-embeddings", is_flag=True, help="Leave token vectors and pooling as they are.")
 @loop_options(steps=2000, learning_rate=2e-3, warmup=100)
 def language(
     data: tuple[Path, ...],
+    docs: bool,
     resume: bool,
     as_json: bool,
     accumulate: int,
     precision: Any,
     **options: Any,
 ) -> None:
-    """Train a model to predict the next token of DATA: files (.txt, .md, .rst, .jsonl, .jsonl.gz) and folders."""
+    """Train a model to predict the next token of DATA: documents, .jsonl files and folders of them."""
     from mlx_mixer.training.language_run import LanguageRun, ModelSizes, train_language
 
     started = time.monotonic()
@@ -48,9 +59,9 @@ def language(
         context_length=options.pop("context_length"),
         intermediate_size=options.pop("intermediate_size"),
     )
-    names = ("out", "init", "tokenizer", "valid", "tokens_per_batch", "keep_embeddings", "half")
+    names = ("out", "init", "tokenizer", "valid", "tokens_per_batch", "pack", "keep_embeddings", "half")
     run_options = {name: options.pop(name) for name in names}
     loop = loop_settings({**options, "accumulate": accumulate, "precision": precision})
-    run = LanguageRun(data=data, sizes=sizes, loop=loop, **run_options)
+    run = LanguageRun(data=sources(data, docs), sizes=sizes, loop=loop, **run_options)
     summary = train_language(run, resume=resume, report=Progress(loop.steps), narrate=narrate_first)
     finish_run(run.out, summary, started, as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlx_mixer.cli.output import narrate, print_json
+from mlx_mixer.paths import default_paths
 
 if TYPE_CHECKING:
     from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
@@ -64,6 +65,32 @@ def loop_options(
         return command
 
     return add
+
+
+def texts_argument(name: str) -> Callable[[Any], Any]:
+    """Where texts come from: arguments, and the library on request; hand what the command gets to `sources`."""
+
+    def add(command: Any) -> Any:  # whatever click made of the function so far
+        docs = click.option("--docs", is_flag=True, help="Learn from the passages of your library too.")
+        return click.argument(name, nargs=-1, type=PATH)(docs(command))
+
+    return add
+
+
+def sources(texts: tuple[Path, ...], docs: bool) -> tuple[Path, ...]:
+    """The paths to read texts from.
+
+    Raises:
+        UsageError: If there is none, or no library.
+    """
+    if not docs:
+        if not texts:
+            raise click.UsageError("give files or folders of text, - for standard input, or --docs for your library")
+        return texts
+    library = default_paths().library
+    if not library.is_file():
+        raise click.UsageError("your library is empty; add files with: mlx-mixer docs add PATH")
+    return (*texts, library)
 
 
 class Progress:

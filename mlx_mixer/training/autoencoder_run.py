@@ -52,7 +52,7 @@ class AutoencoderRun:
     """Everything that decides an autoencoder's run.
 
     Attributes:
-        data: Files and folders of text.
+        data: Files, folders and libraries; see `mlx_mixer.training.text_sources`.
         out: Model folder to make.
         init: Model folder to start from; a fresh model if unset.
         tokenizer: Folder of the tokenizer of a fresh model.
@@ -113,7 +113,7 @@ def train_autoencoder(
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
     mx.random.seed(run.loop.seed)
-    texts = read_texts(run.data)
+    texts = read_texts(run.data, narrate)
     source = run.init or run.tokenizer
     assert source is not None
     encode = load_encoder(source)

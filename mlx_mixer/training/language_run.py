@@ -40,7 +40,7 @@ class LanguageRun:
     """Everything that decides a language run.
 
     Attributes:
-        data: Files and folders of text.
+        data: Files, folders and libraries; see `mlx_mixer.training.text_sources`.
         out: Model folder to make.
         init: Model folder to start from; a fresh model if unset.
         tokenizer: Folder of the tokenizer of a fresh model.
@@ -48,6 +48,7 @@ class LanguageRun:
         tokens_per_batch: Positions of what one process computes at once; a step's batch is this times
             `loop.accumulate`, times the number of processes.
         valid: Files and folders of held-out text that decides which weights are kept and when to stop.
+        pack: Put several short texts in one window; see `mlx_mixer.training.windows.cut_windows`.
         keep_embeddings: Leave token vectors and pooling as they are, so that a model that finds goes on finding.
         half: Write weights in float16.
         loop: The loop's dials.
@@ -60,6 +61,7 @@ class LanguageRun:
     sizes: ModelSizes = field(default_factory=ModelSizes)
     tokens_per_batch: int = 4096
     valid: Sequence[Path] = ()
+    pack: bool = False
     keep_embeddings: bool = False
     half: bool = False
     loop: LoopSettings
@@ -90,12 +92,12 @@ def train_language(
     source = run.init or run.tokenizer
     assert source is not None
     with folder.ranks.together():
-        texts = read_texts(run.data)
+        texts = read_texts(run.data, narrate)
         encode = load_encoder(source)
         model = load_language_model(run.init, as_stored=False) if run.init else None
         config = model.config if model else _fresh_config(run)
         tokenised = encode(texts)
-        windows = cut_windows(tokenised, config.context_length, _eos_of(config))
+        windows = cut_windows(tokenised, config.context_length, _eos_of(config), pack=run.pack)
         if not windows.ids:
             raise MixerError(f"there is no token to predict in {len(texts)} texts; give longer ones")
         valid = read_held_out(run.valid, encode, windows) if run.valid else None
@@ -159,6 +161,7 @@ def _decisive(run: LanguageRun, texts: Sequence[str], ranks: Ranks) -> dict[str,
         "init": str(run.init) if run.init else None,
         "sizes": asdict(run.sizes),
         "tokens_per_batch": run.tokens_per_batch,
+        "pack": run.pack,
         "keep_embeddings": run.keep_embeddings,
         "texts": len(texts),
         "characters": sum(map(len, texts)),

@@ -1,13 +1,13 @@
 """Token lists in fixed-shape windows for the next-token loss.
 
 A masked mixer's mixing weights belong to absolute positions and do not depend on data, so it can neither look away from
-an unrelated text that came before nor tell where one began. Texts are therefore not chained into one stream: every
-window holds one text, or one piece of a long one, starting at position 0, as a prompt does when the model writes.
-Windows of similar length form a batch, cut to the longest of them (a causal mixer on fewer positions is the top left
-corner of its matrices), so little is spent on padding.
+an unrelated text that came before nor tell where one began. Texts are therefore not chained into one stream unless that
+is asked for: every window holds one text, or one piece of a long one, starting at position 0, as a prompt does when the
+model writes. Windows of similar length form a batch, cut to the longest of them (a causal mixer on fewer positions is
+the top left corner of its matrices), so little is spent on padding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,16 +39,37 @@ class Windows:
         return sum(len(window) for window in self.ids)
 
 
-def cut_windows(texts: Sequence[Sequence[int]], context_length: int, eos_token_id: int) -> Windows:
+def cut_windows(
+    texts: Sequence[Sequence[int]], context_length: int, eos_token_id: int, *, pack: bool = False
+) -> Windows:
     """Cut tokenised texts into windows; each text ends with the end-of-text token.
 
     Consecutive pieces of a long text share one token, so that every token but a text's first is a target exactly once.
+
+    Args:
+        texts: Token ids.
+        context_length: Longest window.
+        eos_token_id: Ends a text.
+        pack: Put pieces that follow each other in one window as long as they fit, which saves filling up where texts
+            are short. A packed text's first token is then a target too, and the mixer is shown neighbours that it
+            cannot look away from.
     """
     pieces: list[npt.NDArray[np.int32]] = []
     for text in texts:
         ids = np.asarray([*text, eos_token_id], dtype=np.int32)
         pieces += [ids[start : start + context_length] for start in range(0, len(ids) - 1, context_length - 1)]
-    return Windows(tuple(pieces), context_length, eos_token_id)
+    return Windows(tuple(_packed(pieces, context_length) if pack else pieces), context_length, eos_token_id)
+
+
+def _packed(pieces: Sequence[npt.NDArray[np.int32]], context_length: int) -> Iterator[npt.NDArray[np.int32]]:
+    together: list[npt.NDArray[np.int32]] = []
+    for piece in pieces:
+        if together and sum(map(len, together)) + len(piece) > context_length:
+            yield np.concatenate(together)
+            together = []
+        together.append(piece)
+    if together:
+        yield np.concatenate(together)
 
 
 def batch_order(windows: Windows, tokens_per_batch: int, seed: int) -> list[npt.NDArray[np.int64]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mlx_mixer.errors import MixerError, ModelNotFoundError
-from mlx_mixer.training.data import Pair, read_pairs, read_texts
+from mlx_mixer.training.data import Pair, read_pairs
+from mlx_mixer.training.text_sources import read_texts
 
 RECORDS = [
     {"passage": "To be stopped.", "query_hard": "how to stop", "query_raw": "stop - how to stop", "overlap": 0.5},

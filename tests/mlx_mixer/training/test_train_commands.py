@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mlx_mixer.cli.train import train
+from mlx_mixer.documents.library import Library
 from mlx_mixer.errors import MixerError
 from tests.mlx_mixer.training.runs import write_data
 
@@ -69,6 +70,32 @@ def test_the_commands_lead_from_texts_to_figures(tmp_path: Path) -> None:
     assert report["perplexity"] > 1
     assert [row["candidates"] for row in report["top1"]] == [32]
     assert report["top1"][0]["queries"] >= 50
+
+
+def test_texts_come_from_a_pipe_and_from_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLX_MIXER_HOME", str(tmp_path / "home"))
+    data = write_data(tmp_path / "data")
+    nowhere = CliRunner().invoke(train, ["tokenizer", "--docs", "-o", str(tmp_path / "none")])
+    assert nowhere.exit_code == 2
+    assert "your library is empty" in nowhere.output
+    assert CliRunner().invoke(train, ["tokenizer", "-o", str(tmp_path / "none")]).exit_code == 2
+
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("# Bread\n\n" + "Every package helps with a file. " * 40)
+    with Library() as library:
+        library.add([notes])
+    piped = (data / "pairs.jsonl").read_text()
+    arguments = ["tokenizer", "-", "--docs", "-o", str(tmp_path / "tok"), "--vocab-size", "320", "--json"]
+    result = CliRunner().invoke(train, arguments, input=piped, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["texts"] > 120
+
+    trained, _ = succeed(
+        *("language", "--docs", data / "pairs.jsonl", "--tokenizer", tmp_path / "tok", "--out", tmp_path / "lm"),
+        *(*SIZES, "--pack", "--steps", "2", "--warmup-steps", "1", "--json"),
+    )
+    assert trained["steps"] == 2
 
 
 def test_sizes_that_are_none_are_a_wrong_use() -> None:

@@ -1,5 +1,7 @@
 """Properties of cutting texts into windows and of batching them."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,16 @@ def test_every_token_but_a_texts_first_is_a_target_once(texts: list[list[int]], 
     targets = [token for window in windows.ids for token in window[1:]]
     assert targets == [token for text in texts for token in [*text, EOS][1:]]
     assert all(2 <= len(window) <= length for window in windows.ids)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.integers(2, 40))
+def test_packed_windows_are_the_same_pieces_side_by_side(texts: list[list[int]], length: int) -> None:
+    plain, packed = (cut_windows(texts, length, EOS, pack=pack).ids for pack in (False, True))
+    assert [token for window in packed for token in window] == [token for window in plain for token in window]
+    assert all(2 <= len(window) <= length for window in packed)
+    # What stands in the next window did not fit in this one.
+    assert all(len(first) + len(second) > length for first, second in pairwise(packed))
 
 
 @settings(max_examples=60, deadline=None)
