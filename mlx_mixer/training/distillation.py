@@ -3,11 +3,12 @@ r"""Learning to find from a teacher's vectors of the same texts.
 With :math:`t_{ij}` the cosine of the teacher's vectors of query i and passage j over a temperature, and
 :math:`s_{ij}` the student's,
 
-.. math:: \mathcal L = \frac{1}{B} \sum_i \sum_j p_{ij} (\log p_{ij} - \log q_{ij}), \quad p_i =
-    \mathrm{softmax}_j(t_{ij}), \quad q_i = \mathrm{softmax}_j(s_{ij})
+.. math:: \mathcal L = \frac{1}{2} \left( \frac{1}{B} \sum_i \sum_j p_{ij} (\log p_{ij} - \log q_{ij}) + \frac{1}{B}
+    \sum_j \sum_i p'_{ij} (\log p'_{ij} - \log q'_{ij}) \right)
 
-the mean Kullback-Leibler divergence of the student from the teacher over the passages of a batch. The teacher says
-how close the wrong answers are, which a label does not.
+where :math:`p_i = \mathrm{softmax}_j(t_{ij})` and :math:`q_i = \mathrm{softmax}_j(s_{ij})` run over the passages of a
+batch, and :math:`p'_j, q'_j` over its queries: the mean Kullback-Leibler divergence of the student from the teacher, in
+both directions. The teacher says how close the wrong answers are, which a label does not.
 
 Source: https://arxiv.org/abs/1503.02531 (Hinton et al., Distilling the Knowledge in a Neural Network), on in-batch
 similarities.
@@ -28,27 +29,36 @@ from mlx_mixer.training.pair_batches import DrawnPairs
 Vectors = npt.NDArray[np.float32]
 SUFFIXES = (".safetensors", ".npz")
 _NAMES = ("passages", "queries")
+# Of what the teacher does not know; finite, so that its gradient is 0 and not a number that is none.
+_NO_SCORE = -1e9
 
 
-def divergence(student: mx.array, teacher: mx.array, taught: mx.array) -> mx.array:
+def divergence(student: mx.array, teacher: mx.array, known: mx.array) -> mx.array:
     """The loss above.
 
     Args:
-        student: ``(B, P)`` cosines over their temperature.
+        student: ``(B, P)`` cosines over their temperature; the first B passages answer the queries in order.
         teacher: ``(B, P)``, the same of the teacher.
-        taught: ``(B,)``, 0 where the teacher has no vector of the query.
+        known: ``(B, P)``, whether the teacher has vectors of both; the rest is left out of both softmaxes.
 
     Returns:
-        A float32 scalar in nats, the mean over the queries that are taught; 0 if none is.
+        A float32 scalar in nats, a mean over the queries and passages that are taught; 0 if none is.
     """
-    log_p = teacher - mx.logsumexp(teacher, axis=1, keepdims=True)
-    log_q = student - mx.logsumexp(student, axis=1, keepdims=True)
-    by_query = (mx.exp(log_p) * (log_p - log_q)).sum(axis=1)
-    return (by_query * taught).sum() / mx.maximum(taught.sum(), 1)
+    count = student.shape[0]
+    by_passage = (side[:, :count].T for side in (student, teacher, known))
+    return (_rows_apart(student, teacher, known) + _rows_apart(*by_passage)) / 2
+
+
+def _rows_apart(student: mx.array, teacher: mx.array, known: mx.array) -> mx.array:
+    student, teacher = (mx.where(known, side, _NO_SCORE) for side in (student, teacher))
+    log_p, log_q = (side - mx.logsumexp(side, axis=1, keepdims=True) for side in (teacher, student))
+    by_row = (mx.exp(log_p) * mx.where(known, log_p - log_q, 0)).sum(axis=1)
+    taught = known.any(axis=1)
+    return (by_row * taught).sum() / mx.maximum(taught.sum(), 1)
 
 
 class Teacher:
-    """A teacher's unit vectors of all passages and queries of some pairs.
+    """A teacher's unit vectors of the passages and queries of some pairs; zeros where it has none.
 
     Args:
         passages: ``(N, D)``, one of each pair in the order of `read_pairs`.
@@ -59,10 +69,12 @@ class Teacher:
     def __init__(self, passages: Vectors, queries: Vectors, temperature: float) -> None:
         self._passages, self._queries, self._temperature = passages, queries, temperature
 
-    def judge(self, drawn: DrawnPairs) -> tuple[Vectors, Vectors]:
-        """Scores ``(B, P)`` of a batch's queries against its passages, and ``(B,)`` which queries they are of."""
+    def judge(self, drawn: DrawnPairs) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+        """Scores ``(B, P)`` of a batch's queries against its passages, and ``(B, P)`` which of them it knows."""
         passages = self._passages[drawn.records]
-        return self._queries[drawn.asked] @ passages.T / self._temperature, (drawn.asked >= 0).astype(np.float32)
+        # A span of a passage is no query that the teacher has seen.
+        queries = self._queries[drawn.asked] * (drawn.asked >= 0)[:, None]
+        return queries @ passages.T / self._temperature, np.outer(queries.any(axis=1), passages.any(axis=1))
 
 
 def load_teacher(path: Path, pairs: Sequence[Pair], temperature: float) -> Teacher:
@@ -70,7 +82,8 @@ def load_teacher(path: Path, pairs: Sequence[Pair], temperature: float) -> Teach
 
     Args:
         path: A `.safetensors` or `.npz` file that holds `passages` ``(N, D)`` and `queries` ``(M, D)`` of any float
-            dtype; see `Teacher` for the order. They need not be of length 1.
+            dtype; see `Teacher` for the order. They need not be of length 1; a row of zeros stands for a text that the
+            teacher has not seen.
         pairs: The pairs they are of.
         temperature: Divides the cosines.
 

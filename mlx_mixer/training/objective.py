@@ -61,7 +61,7 @@ class ObjectiveSettings:
             queries: ``(B, D)``.
             passages: ``(P, D)``; see `mlx_mixer.training.pair_batches.DrawnPairs` for their order.
             excluded: ``(B, P)``; see `info_nce`.
-            *teacher: Nothing, or the teacher's scores ``(B, P)`` and ``(B,)`` which queries they are of.
+            *teacher: Nothing, or the teacher's scores ``(B, P)`` and ``(B, P)`` which of them it knows.
 
         Returns:
             A float32 scalar in nats.

@@ -38,7 +38,7 @@ class Targets:
         self.count = 1 if teacher is None else 3
 
     def __call__(self, drawn: DrawnPairs) -> list[mx.array]:
-        """``(B, P)`` which passages are no wrong answers; of a teacher, ``(B, P)`` scores and ``(B,)`` for whom."""
+        """``(B, P)`` which passages are no wrong answers; of a teacher, ``(B, P)`` scores and which it knows."""
         excluded = mx.array(self._same.excluded(drawn.records, len(drawn.queries)))
         return [excluded, *(mx.array(array) for array in (self._teacher.judge(drawn) if self._teacher else ()))]
 

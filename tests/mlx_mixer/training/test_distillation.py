@@ -20,16 +20,22 @@ def vectors(count: int, seed: int, dims: int = 5) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((count, dims)).astype(np.float32)
 
 
-def test_divergence_is_its_equation_over_the_queries_that_are_taught() -> None:
-    student, teacher = vectors(4, 0).astype(np.float64), vectors(4, 1).astype(np.float64)
-    taught = [1, 0, 1, 1]
-    total = 0.0
-    for row in (0, 2, 3):
-        p, q = (np.exp(side[row]) / np.exp(side[row]).sum() for side in (teacher, student))
-        total += float((p * np.log(p / q)).sum())
-    got = divergence(mx.array(student, mx.float32), mx.array(teacher, mx.float32), mx.array(taught))
-    assert got.item() == pytest.approx(total / 3, rel=1e-4)
-    assert divergence(mx.ones((2, 3)), mx.ones((2, 3)), mx.zeros(2)).item() == 0
+def apart(teacher: npt.NDArray[np.float64], student: npt.NDArray[np.float64]) -> float:
+    p, q = (np.exp(side) / np.exp(side).sum() for side in (teacher, student))
+    return float((p * np.log(p / q)).sum())
+
+
+def test_divergence_is_its_equation_over_what_the_teacher_knows() -> None:
+    student, teacher = (np.random.default_rng(seed).standard_normal((4, 6)) for seed in (0, 1))
+    queries, passages = np.array([1, 0, 1, 1], bool), np.array([1, 1, 0, 1, 0, 1], bool)
+    by_query = [apart(teacher[i, passages], student[i, passages]) for i in (0, 2, 3)]
+    by_passage = [apart(teacher[queries, j], student[queries, j]) for j in (0, 1, 3)]
+    arrays = mx.array(student, mx.float32), mx.array(teacher, mx.float32), mx.array(np.outer(queries, passages))
+    assert divergence(*arrays).item() == pytest.approx((np.mean(by_query) + np.mean(by_passage)) / 2, rel=1e-4)
+    gradient = np.array(mx.grad(divergence)(*arrays))
+    assert np.isfinite(gradient).all()
+    assert not gradient[~np.outer(queries, passages)].any()
+    assert divergence(arrays[0], arrays[1], mx.zeros((4, 6), mx.bool_)).item() == 0
 
 
 @pytest.mark.parametrize("name", ["teacher.safetensors", "teacher.npz"])
@@ -40,13 +46,22 @@ def test_a_teacher_judges_by_cosines_in_the_order_of_the_pairs(tmp_path: Path, n
     else:
         safetensors.numpy.save_file(arrays, str(tmp_path / name))
     drawn = DrawnPairs([], [], records=np.array([2, 0, 1, 1]), asked=np.array([3, -1]))
-    scores, taught = load_teacher(tmp_path / name, PAIRS, 0.5).judge(drawn)
-    assert taught.tolist() == [1, 0]
+    scores, known = load_teacher(tmp_path / name, PAIRS, 0.5).judge(drawn)
+    assert known.tolist() == [[True] * 4, [False] * 4]
     query = arrays["queries"][3].astype(np.float64)
     for column, record in enumerate((2, 0, 1, 1)):
         passage = arrays["passages"][record].astype(np.float64)
         cosine = query @ passage / np.linalg.norm(query) / np.linalg.norm(passage)
         assert scores[0, column] == pytest.approx(cosine / 0.5, abs=1e-3)
+
+
+def test_zeros_are_texts_that_the_teacher_has_not_seen(tmp_path: Path) -> None:
+    passages, queries = vectors(3, 0), vectors(5, 1)
+    passages[1] = queries[4] = 0
+    np.savez(tmp_path / "t.npz", passages=passages, queries=queries)
+    drawn = DrawnPairs([], [], records=np.array([2, 1, 0]), asked=np.array([4, 2, 0]))
+    _, known = load_teacher(tmp_path / "t.npz", PAIRS, 0.05).judge(drawn)
+    assert known.tolist() == [[False] * 3, [True, False, True], [True, False, True]]
 
 
 def test_what_is_saved_is_what_another_library_reads(tmp_path: Path) -> None:
