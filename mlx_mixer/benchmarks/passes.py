@@ -13,6 +13,7 @@ from mlx_mixer.benchmarks.timing import Figure, summarise
 from mlx_mixer.layers.token_mixing import FlatTokenMixing
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.language import language_loss
+from mlx_mixer.training.tuning import Tuning
 
 ROUNDS = 5
 WARM_UP = 1
@@ -36,19 +37,22 @@ def pass_figures() -> dict[str, Figure]:
 def _training_figures(model: LanguageMixer, ids: mx.array, peak: MatmulPeak) -> dict[str, Figure]:
     train = _training_step(model, ids)
     dense = _training_step(_with_dense_masking(random_model()), ids)
+    adapted = _training_step(_with_adapters(random_model()), ids)
     # Backward passes do each product twice more, once for either factor.
     flops = 3 * flops_per_pass(model, BATCH)
-    shares, times, ratios = [], [], []
+    shares, times, ratios, adapted_ratios = [], [], [], []
     for turn in range(WARM_UP + ROUNDS):
         share, time = _share_of_peak(train, flops, peak)
-        dense_time = seconds(dense)
+        dense_time, adapted_time = seconds(dense), seconds(adapted)
         if turn >= WARM_UP:
             shares.append(share)
             times.append(time)
             ratios.append(dense_time / time)
+            adapted_ratios.append(time / adapted_time)
     return {
         "train_peak_share": summarise(shares, "x", ">= 0.45"),
         "train_vs_dense_masking": summarise(ratios, "x", ">= 1.1"),
+        "train_lora_speed": summarise(adapted_ratios, "x", ">= 1.2"),
         "train_tokens": summarise([ids.size / time for time in times], "tokens/s"),
     }
 
@@ -76,6 +80,11 @@ def _with_dense_masking(model: LanguageMixer) -> LanguageMixer:
     for layer in model.layers:
         assert isinstance(layer.token_mixing, FlatTokenMixing), "the model of the figures is a flat one"
         layer.token_mixing = _DenseMasking(layer.token_mixing)
+    return model
+
+
+def _with_adapters(model: LanguageMixer) -> LanguageMixer:
+    Tuning(lora=8).apply(model)
     return model
 
 

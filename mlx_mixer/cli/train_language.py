@@ -38,6 +38,8 @@ from mlx_mixer.cli.train_options import (
     help="Of the passes; weights stay in float32. auto takes bfloat16 where the GPU is faster with it.",
 )
 @click.option("--pack", is_flag=True, help="Put several short texts in one window: faster, but see docs/training.md.")
+@click.option("--lora", default=0, metavar="RANK", help="Train adapters of this rank beside the blocks' linear maps.")
+@click.option("--last-layers", default=0, metavar="N", help="Train the last N blocks alone.")
 @click.option("--keep-embeddings", is_flag=True, help="Leave token vectors and pooling as they are.")
 @loop_options(steps=2000, learning_rate=2e-3, warmup=100)
 def language(
@@ -47,10 +49,13 @@ def language(
     as_json: bool,
     accumulate: int,
     precision: Any,
+    lora: int,
+    last_layers: int,
     **options: Any,
 ) -> None:
     """Train a model to predict the next token of DATA: documents, .jsonl files and folders of them."""
     from mlx_mixer.training.language_run import LanguageRun, ModelSizes, train_language
+    from mlx_mixer.training.tuning import Tuning
 
     started = time.monotonic()
     sizes = ModelSizes(
@@ -62,6 +67,7 @@ def language(
     names = ("out", "init", "tokenizer", "valid", "tokens_per_batch", "pack", "keep_embeddings", "half")
     run_options = {name: options.pop(name) for name in names}
     loop = loop_settings({**options, "accumulate": accumulate, "precision": precision})
-    run = LanguageRun(data=sources(data, docs), sizes=sizes, loop=loop, **run_options)
+    tuning = Tuning(lora=lora, last_layers=last_layers)
+    run = LanguageRun(data=sources(data, docs), tuning=tuning, sizes=sizes, loop=loop, **run_options)
     summary = train_language(run, resume=resume, report=Progress(loop.steps), narrate=narrate_first)
     finish_run(run.out, summary, started, as_json)

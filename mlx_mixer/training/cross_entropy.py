@@ -16,18 +16,21 @@ from mlx_mixer.models.language import IGNORED_LABEL
 CHUNK_ROWS = 256
 
 
-def head_cross_entropy(hidden: mx.array, head: mx.array, targets: mx.array) -> mx.array:
+def head_cross_entropy(
+    hidden: mx.array, head: mx.array, targets: mx.array, *, is_head_trained: bool = True
+) -> mx.array:
     r"""Mean over the counted rows of :math:`\log \sum_v \exp(h_i \cdot u_v) - h_i \cdot u_{y_i}`.
 
     Args:
         hidden: ``(N, D)`` states, in any float dtype.
         head: ``(V, D)`` head, in the same one; sums over the vocabulary are in float32.
         targets: ``(N,)`` integer ids; -100 where a row is not counted.
+        is_head_trained: Whether a gradient by `head` will be asked for; it costs a third of all products here.
 
     Returns:
         A float32 scalar in nats; 0 if no row counts.
     """
-    outputs = _with_gradients(hidden, head, targets)
+    outputs = _with_gradients(hidden, head, targets) if is_head_trained else _with_gradient(hidden, head, targets)
     assert isinstance(outputs, tuple), "a custom function is only declared to return any object"
     return cast("mx.array", outputs[0])
 
@@ -35,6 +38,37 @@ def head_cross_entropy(hidden: mx.array, head: mx.array, targets: mx.array) -> m
 @mx.custom_function
 def _with_gradients(hidden: mx.array, head: mx.array, targets: mx.array) -> tuple[mx.array, mx.array, mx.array]:
     """The loss with its gradients by `hidden` and `head`."""
+    total, by_hidden, by_head = _loss_and_gradients(hidden, head, targets, is_head_trained=True)
+    assert by_head is not None
+    return total, by_hidden, by_head
+
+
+@_with_gradients.vjp
+def _with_gradients_vjp(
+    _: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
+) -> tuple[mx.array, mx.array, mx.array | None]:
+    by_loss = cotangents[0].astype(outputs[1].dtype)
+    return by_loss * outputs[1], by_loss * outputs[2], mx.zeros((outputs[1].shape[0],))
+
+
+@mx.custom_function
+def _with_gradient(hidden: mx.array, head: mx.array, targets: mx.array) -> tuple[mx.array, mx.array]:
+    """The loss with its gradient by `hidden`, for a head that stays as it is."""
+    total, by_hidden, _ = _loss_and_gradients(hidden, head, targets, is_head_trained=False)
+    return total, by_hidden
+
+
+@_with_gradient.vjp
+def _with_gradient_vjp(
+    primals: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
+) -> tuple[mx.array, mx.array, mx.array | None]:
+    by_loss = cotangents[0].astype(outputs[1].dtype)
+    return by_loss * outputs[1], mx.zeros_like(primals[1]), mx.zeros((outputs[1].shape[0],))
+
+
+def _loss_and_gradients(
+    hidden: mx.array, head: mx.array, targets: mx.array, *, is_head_trained: bool
+) -> tuple[mx.array, mx.array, mx.array | None]:
     counted = (targets != IGNORED_LABEL).astype(mx.float32)
     safe_targets = mx.maximum(targets, 0)
     scale = 1 / mx.maximum(counted.sum(), 1)
@@ -49,18 +83,14 @@ def _with_gradients(hidden: mx.array, head: mx.array, targets: mx.array) -> tupl
         by_logits = by_logits.astype(head.dtype)
         total = total + loss
         hidden_gradients.append(by_logits @ head - weights.astype(head.dtype) * head[safe_targets[rows]])
-        head_gradient = head_gradient + by_logits.T @ hidden[rows]
+        if is_head_trained:
+            head_gradient = head_gradient + by_logits.T @ hidden[rows]
+    by_hidden = mx.concatenate(hidden_gradients)
+    if not is_head_trained:
+        return total, by_hidden, None
     # The target's part of the gradient: one row per position, added where its id says.
     by_target = mx.zeros(head.shape).at[safe_targets].add(hidden * (counted * scale)[:, None])
-    return total, mx.concatenate(hidden_gradients), (head_gradient - by_target).astype(head.dtype)
-
-
-@_with_gradients.vjp
-def _with_gradients_vjp(
-    _: tuple[mx.array, ...], cotangents: tuple[mx.array, ...], outputs: tuple[mx.array, ...]
-) -> tuple[mx.array, mx.array, mx.array | None]:
-    by_loss = cotangents[0].astype(outputs[1].dtype)
-    return by_loss * outputs[1], by_loss * outputs[2], mx.zeros((outputs[1].shape[0],))
+    return total, by_hidden, (head_gradient - by_target).astype(head.dtype)
 
 
 def _chunk(logits: mx.array, targets: mx.array, weights: mx.array) -> tuple[mx.array, mx.array]:

@@ -57,5 +57,10 @@ def language_loss(model: LanguageMixer, ids: mx.array, labels: mx.array) -> mx.a
         A float32 scalar in nats.
     """
     hidden = model.hidden_states(ids)[:, :-1]
-    head = model.embed_tokens.weight if model.config.tie_word_embeddings else model.lm_head.weight
-    return head_cross_entropy(hidden.reshape(-1, hidden.shape[-1]), head, labels[:, 1:].reshape(-1))
+    head = model.embed_tokens if model.config.tie_word_embeddings else model.lm_head
+    return head_cross_entropy(
+        hidden.reshape(-1, hidden.shape[-1]),
+        head.weight,
+        labels[:, 1:].reshape(-1),
+        is_head_trained=bool(head.trainable_parameters()),
+    )

@@ -16,12 +16,14 @@ from mlx_mixer.training.data import read_texts
 from mlx_mixer.training.held_out import held_out_score, read_held_out
 from mlx_mixer.training.language import language_batches, language_loss, split_targets
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
+from mlx_mixer.training.lora import merge_adapters
 from mlx_mixer.training.model_folder import write_model
 from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.start import fresh_model
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.training.tokenizer import EOS_ID, load_encoder, vocabulary_size
+from mlx_mixer.training.tuning import Tuning, trained_share
 from mlx_mixer.training.windows import cut_windows
 
 
@@ -49,6 +51,7 @@ class LanguageRun:
             `loop.accumulate`, times the number of processes.
         valid: Files and folders of held-out text that decides which weights are kept and when to stop.
         pack: Put several short texts in one window; see `mlx_mixer.training.windows.cut_windows`.
+        tuning: Which weights of `init` are trained.
         keep_embeddings: Leave token vectors and pooling as they are, so that a model that finds goes on finding.
         half: Write weights in float16.
         loop: The loop's dials.
@@ -62,6 +65,7 @@ class LanguageRun:
     tokens_per_batch: int = 4096
     valid: Sequence[Path] = ()
     pack: bool = False
+    tuning: Tuning = field(default_factory=Tuning)
     keep_embeddings: bool = False
     half: bool = False
     loop: LoopSettings
@@ -69,6 +73,8 @@ class LanguageRun:
     def __post_init__(self) -> None:
         if (self.init is None) == (self.tokenizer is None):
             raise UsageError("give --tokenizer FOLDER for a fresh model or --init MODEL to go on with one, not both")
+        if self.tuning.is_partial and self.init is None:
+            raise UsageError("lora and last_layers adapt a model that has learned already; give it as --init MODEL")
         if self.tokens_per_batch < 2:
             raise UsageError(f"tokens_per_batch is {self.tokens_per_batch}; it must be at least 2")
 
@@ -104,6 +110,10 @@ def train_language(
     folder.open(_decisive(run, texts, folder.ranks), resume=resume)
     narrate(f"{len(texts):,} texts, {windows.num_tokens:,} tokens in {len(windows.ids):,} windows")
     model = model or _fresh_model(run, config, tokenised, folder, narrate)
+    run.tuning.apply(model)
+    if run.tuning.is_partial:
+        trained, whole = trained_share(model)
+        narrate(f"training {trained:,} of {whole:,} numbers ({100 * trained / whole:.1f} %)")
     if run.keep_embeddings:
         model.freeze(keys=["token_weight", "layer_gate"])
         model.embed_tokens.freeze()
@@ -118,6 +128,7 @@ def train_language(
         validate=partial(held_out_score, model, valid) if valid else None,
         split=split_targets,
     )
+    merge_adapters(model)
     write_model(folder, model, source, half=run.half)
     return summary
 
@@ -162,6 +173,7 @@ def _decisive(run: LanguageRun, texts: Sequence[str], ranks: Ranks) -> dict[str,
         "sizes": asdict(run.sizes),
         "tokens_per_batch": run.tokens_per_batch,
         "pack": run.pack,
+        "tuning": asdict(run.tuning),
         "keep_embeddings": run.keep_embeddings,
         "texts": len(texts),
         "characters": sum(map(len, texts)),

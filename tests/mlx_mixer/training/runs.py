@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
 from mlx_mixer.training.language_run import LanguageRun, ModelSizes
 from mlx_mixer.training.loop import LoopSettings
@@ -52,6 +53,19 @@ def logged(folder: Path, name: str) -> list[Any]:
     """A field of every step in a run's log."""
     entries = map(json.loads, (folder / "training_log.jsonl").read_text().splitlines())
     return [entry[name] for entry in entries if "loss" in entry]
+
+
+def same_course(folder: Path, other: Path) -> None:
+    """Assert that two runs had the same losses at the same steps and ended in the same weights.
+
+    Up to what MKL's products differ by, in the last bits, with the place of their factors in memory.
+    """
+    assert logged(folder, "step") == logged(other, "step")
+    np.testing.assert_allclose(logged(folder, "loss"), logged(other, "loss"), rtol=1e-5)
+    weights, others = weights_of(folder), weights_of(other)
+    assert weights.keys() == others.keys()
+    for name, array in weights.items():
+        np.testing.assert_allclose(np.array(array), np.array(others[name]), rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def weights_of(folder: Path) -> dict[str, Any]:
