@@ -77,7 +77,8 @@ class LoopSettings:
             processes: How many train together.
         """
         values = asdict(self)
-        return {**values, "parts": values.pop("accumulate") * processes}
+        parts = values.pop("accumulate") * processes
+        return {**values, "parts": parts}
 
 
 def learning_rate_at(step: int, settings: LoopSettings) -> float:

@@ -17,6 +17,7 @@ from mlx_mixer.training.grad_cache import CachedGradients
 from mlx_mixer.training.hard_negatives import SameText
 from mlx_mixer.training.loop import Batch, Gradients
 from mlx_mixer.training.pair_batches import DrawnPairs, chunks_of, count_tokens
+from mlx_mixer.training.ranks import ALONE, Ranks
 
 Draw = Callable[[int], DrawnPairs]
 BatchAt = Callable[[int], tuple[Batch, int]]
@@ -78,13 +79,25 @@ def window_batches(draw: Draw, targets: Targets, context_length: int, tokens_per
     return batch_at
 
 
-def window_gradients(model: LanguageMixer, loss: EmbeddingLoss, num_targets: int) -> Gradients:
+def bag_gradients(model: LanguageMixer, loss: EmbeddingLoss, ranks: Ranks) -> Gradients:
+    """Loss and gradients of a batch of `bag_batches` whose texts are shared out between processes."""
+
+    def of_both(embeddings: mx.array, excluded: mx.array, *teacher: mx.array) -> mx.array:
+        num_queries = excluded.shape[0]
+        return loss(embeddings[:num_queries], embeddings[num_queries:], excluded, *teacher)
+
+    cached = CachedGradients(model, bag_embeddings, of_both, ranks)
+    return lambda _, queries, passages, *targets: cached([[queries], [passages]], targets)
+
+
+def window_gradients(model: LanguageMixer, loss: EmbeddingLoss, num_targets: int, ranks: Ranks = ALONE) -> Gradients:
     """Loss and gradients of a batch of `window_batches`, without holding the activations of more than one chunk.
 
     Args:
         model: What is trained.
         loss: Of embeddings and targets.
         num_targets: Arrays of the targets.
+        ranks: The processes that share the windows.
     """
 
     def of_sums(sums: mx.array, texts: mx.array, excluded: mx.array, *teacher: mx.array) -> mx.array:
@@ -92,7 +105,7 @@ def window_gradients(model: LanguageMixer, loss: EmbeddingLoss, num_targets: int
         embeddings = embeddings_of_sums(sums, texts, num_queries + num_passages)
         return loss(embeddings[:num_queries], embeddings[num_queries:], excluded, *teacher)
 
-    cached = CachedGradients(model, window_sums, of_sums)
+    cached = CachedGradients(model, window_sums, of_sums, ranks)
 
     def gradients(_: nn.Module, *batch: mx.array) -> tuple[mx.array, Any]:
         targets, arrays = batch[:num_targets], batch[num_targets:]

@@ -25,12 +25,22 @@ from mlx_mixer.training.hard_negatives import (
     WordMiner,
     rivals_from,
 )
-from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
+from mlx_mixer.training.loop import Gradients, LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
 from mlx_mixer.training.objective import LossName, ObjectiveSettings
-from mlx_mixer.training.pair_arrays import Draw, Targets, bag_batches, bag_loss, window_batches, window_gradients
+from mlx_mixer.training.pair_arrays import (
+    Draw,
+    Targets,
+    bag_batches,
+    bag_gradients,
+    bag_loss,
+    window_batches,
+    window_gradients,
+)
 from mlx_mixer.training.pair_batches import PairSettings, Rivals, TokenPairs, draw_pairs, encode_pairs
+from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
+from mlx_mixer.training.splitting import keep_whole
 from mlx_mixer.training.tokenizer import Encode, load_encoder
 
 
@@ -114,34 +124,58 @@ def train_retrieval(
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
     mx.random.seed(run.loop.seed)
-    pairs = read_pairs(run.pairs)
-    if len(pairs) < 2:
-        raise MixerError("there is one pair; each needs at least one other to be told from")
-    model = _trainable_model(run)
-    objective = run.objective()
-    objective.check_dims(model.config.hidden_size)
-    teacher = load_teacher(run.teacher, pairs, run.teacher_temperature) if run.teacher else None
-    encode = load_encoder(run.init)
-    validate = _validation(run, encode, model) if run.valid else None
     folder = RunFolder(run.out)
+    run = _for_all(run, folder.ranks)
+    with folder.ranks.together():
+        pairs = read_pairs(run.pairs)
+        if len(pairs) < 2:
+            raise MixerError("there is one pair; each needs at least one other to be told from")
+        model = _trainable_model(run)
+        objective = run.objective()
+        objective.check_dims(model.config.hidden_size)
+        teacher = load_teacher(run.teacher, pairs, run.teacher_temperature) if run.teacher else None
+        encode = load_encoder(run.init)
+        validate = _validation(run, encode, model) if run.valid else None
     folder.open(_decisive(run, pairs), resume=resume)
     narrate(f"{len(pairs):,} pairs")
     tokens = _encoded(pairs, run, encode)
     same = SameText(pairs)
     draw = _drawing(run, tokens, _rivals(run, pairs, tokens, same, model, folder, narrate))
     targets = Targets(same, teacher)
+    gradients: Gradients | None
     if run.through_blocks:
         batches = window_batches(draw, targets, model.config.context_length, run.tokens_per_chunk)
-        gradients = window_gradients(model, objective, targets.count)
+        gradients = window_gradients(model, objective, targets.count, folder.ranks)
     else:
         batches = bag_batches(draw, targets, model.config.vocab_size)
-        gradients = None
+        gradients = None if folder.ranks.is_alone else bag_gradients(model, objective, folder.ranks)
     summary = train(
-        model, bag_loss(objective), batches, run.loop, folder, report=report, validate=validate, gradients=gradients
+        model,
+        bag_loss(objective),
+        batches,
+        run.loop,
+        folder,
+        report=report,
+        validate=validate,
+        gradients=gradients,
+        split=keep_whole,
     )
     config = replace(model.config, temperature=run.temperature, fold_case=run.fold_case)
     write_model(folder, model, run.init, config=config, half=run.half)
     return summary
+
+
+def _for_all(run: RetrievalRun, ranks: Ranks) -> RetrievalRun:
+    """The run with the batch of all processes.
+
+    Raises:
+        UsageError: If it asks for what needs one process.
+    """
+    if ranks.is_alone:
+        return run
+    if run.mining.count and run.mining.miner != "bm25":
+        raise UsageError("hard negatives that the model looks for need one process; use --mine bm25 under mlx.launch")
+    return replace(run, drawing=replace(run.drawing, batch_size=run.drawing.batch_size * ranks.size))
 
 
 def _drawing(run: RetrievalRun, tokens: TokenPairs, rivals: Rivals | None) -> Draw:
