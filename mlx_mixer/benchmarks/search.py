@@ -22,9 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_mixer.benchmarks.timing import Figure
+from mlx_mixer.documents.blocks import pack
 from mlx_mixer.documents.database import connect, open_database
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import parse_query
+from mlx_mixer.documents.records import ChunkData, ContentData
+from mlx_mixer.documents.store import save_content
 from mlx_mixer.documents.vectors import TextEmbedder, to_blob
 from mlx_mixer.documents.words import identifier_words
 from mlx_mixer.paths import default_paths
@@ -84,31 +87,23 @@ def build_library(path: Path, chunks: int, passages: Sequence[str], embedder: Te
             file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         pairs = rng.integers(0, len(passages), (_PASSAGES_PER_DOCUMENT, 2))
-        db.execute(
-            "INSERT INTO contents (id, hash, reader, reader_version, title, encoding, characters, chunk_count)"
-            " VALUES (?, ?, 'python', 1, '', 'utf-8', 0, ?)",
-            [document, document.to_bytes(16, "little"), len(pairs)],
+        bodies = [_spliced(passages[a], passages[b]) for a, b in pairs]
+        parts = [ChunkData(0, 1 + 20 * seq, None, "", body, identifier_words(body)) for seq, body in enumerate(bodies)]
+        content = save_content(
+            db,
+            ContentData(document.to_bytes(16, "little"), "python", 1, "", "utf-8", 0, "", "", parts, pack(parts)),
         )
         db.execute(
             "INSERT INTO files (root, path, folder, name, size, mtime_ns, inode, state, content, suffix)"
             " VALUES (1, ?, ?, ?, 0, 0, 0, 'indexed', ?, 'py')",
-            [os.fsencode(file), file.parent.name, file.name, document],
-        )
-        bodies = [_spliced(passages[a], passages[b]) for a, b in pairs]
-        db.conn.executemany(
-            "INSERT INTO chunks (content, seq, start, line, heading, body, identifiers, hash)"
-            " VALUES (?, ?, 0, ?, '', ?, ?, x'')",
-            [(document, seq, 1 + 20 * seq, body, identifier_words(body)) for seq, body in enumerate(bodies)],
+            [os.fsencode(file), file.parent.name, file.name, content],
         )
         mixed = vectors[pairs].sum(axis=1) + 0.02 * rng.standard_normal((len(pairs), embedder.dims))
         mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
         db.execute(
             "INSERT INTO vectors (content, fingerprint, dims, data) VALUES (?, ?, ?, ?)",
-            [document, embedder.fingerprint, embedder.dims, to_blob(mixed)],
+            [content, embedder.fingerprint, embedder.dims, to_blob(mixed)],
         )
-    db.execute(
-        "INSERT INTO chunks_fts (rowid, heading, body, identifiers) SELECT id, heading, body, identifiers FROM chunks"
-    )
     db.execute("COMMIT")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()

@@ -48,6 +48,10 @@ class BoostWeights:
     def has_any(self) -> bool:
         return self != NO_BOOSTS
 
+    def looks_at_bodies(self, query: Query) -> bool:
+        """Whether any of it depends on what the texts say, and not on their headings and files alone."""
+        return bool(self.definition) and (query.is_exact or len(query.words) == 1)
+
 
 NO_BOOSTS = BoostWeights(definition=0.0, heading=0.0, same_file=0.0, aside=0.0)
 
@@ -77,7 +81,7 @@ def boosted(
         (N,) new scores.
     """
     result = np.array(scores, dtype=np.float64)
-    if weights.definition and (query.is_exact or len(query.words) == 1):
+    if weights.looks_at_bodies(query):
         result += weights.definition * definitions(texts, query)
     if weights.heading:
         result += weights.heading * heading_shares(texts, query)

@@ -8,6 +8,7 @@ import numpy as np
 from sqlite_utils import Database
 
 from mlx_mixer.documents import lexical
+from mlx_mixer.documents.close_up import CloseUp
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.fusion import Floats
 from mlx_mixer.documents.lexical import Place
@@ -106,6 +107,7 @@ def gather(
     near: Neighbourhood,
     *,
     counts: TermCounts,
+    close_up: CloseUp,
     limit: int = CANDIDATES_PER_LEG,
 ) -> Candidates:
     """Gather the candidates of every leg; filters hold before the best of each are taken.
@@ -115,6 +117,7 @@ def gather(
         query: A query that is not empty.
         near: What lies near it.
         counts: See `lexical.search_words`.
+        close_up: Takes in the best by words.
         limit: How many candidates of each leg.
     """
     matches = lexical.search_words(db, query, limit, counts=counts)
@@ -130,7 +133,7 @@ def gather(
         bm25=np.array([bm25.get(place, 0.0) for place in ordered]),
         cosines=near.cosines(ordered),
         names=np.array([names.get(content, 0.0) for content, _ in ordered]),
-        coverage=lexical.word_coverage(db, query, matches),
+        coverage=lexical.word_coverage(close_up, query, matches),
         null=near.null(),
     )
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents import lexical
+from mlx_mixer.documents.close_up import Spans, matches_in
 from mlx_mixer.documents.events import FileNote
-from mlx_mixer.documents.lexical import Spans
 from mlx_mixer.documents.lock import watching_process
 from mlx_mixer.documents.meaning import pending_chunks
 from mlx_mixer.documents.migrations import schema_version
@@ -149,5 +148,5 @@ def chunk_row(db: Database, chunk_id: int, query: Query) -> ChunkRow:
     if row is None or row[3] is None:
         raise LibraryError("this passage is not in the library any more; search again")
     line, heading, body, path = row
-    marks = lexical.matches_in(db, query, chunk_id).spans
+    marks = matches_in(db, query, chunk_id).spans
     return ChunkRow(chunk_id, os.fsdecode(path), line, heading, body, marks)

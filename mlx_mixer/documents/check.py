@@ -15,6 +15,7 @@ from sqlite_utils import Database
 
 from mlx_mixer.documents.candidates import Candidates, Neighbourhood, gather
 from mlx_mixer.documents.cleaned_copy import cleaned_copy
+from mlx_mixer.documents.close_up import CloseUp
 from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.fusion import FusionWeights, fuse
@@ -171,7 +172,8 @@ def all_ranks(
         if is_cancelled():
             raise LibraryError("the check was stopped; nothing was changed")
         query = parse_query(item.query.replace('"', " "))
-        found = gather(copy, query, Neighbourhood(copy, query, meaning), counts=counts)
+        with CloseUp(copy) as close_up:
+            found = gather(copy, query, Neighbourhood(copy, query, meaning), counts=counts, close_up=close_up)
         rows.append(ranks_of(item, found, is_exact=query.is_exact))
         progress(len(rows), len(items))
     return {system: np.array([row[system] for row in rows]) for system in rows[0]}

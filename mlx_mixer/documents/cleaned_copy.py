@@ -11,14 +11,15 @@ import numpy as np
 from sqlite_utils import Database
 
 from mlx_mixer.documents import store
+from mlx_mixer.documents.blocks import add_functions, pack
 from mlx_mixer.documents.events import Progress, Tally
 from mlx_mixer.documents.known_items import KnownItem
 from mlx_mixer.documents.meaning import embed_pending
 from mlx_mixer.documents.migrations import migrate
 from mlx_mixer.documents.passages import stored_document
 from mlx_mixer.documents.prepare import chunk_data
+from mlx_mixer.documents.records import ContentData, FileData
 from mlx_mixer.documents.scan import is_inside
-from mlx_mixer.documents.store import ContentData, FileData
 from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
 from mlx_mixer.documents.words import path_words
 
@@ -70,6 +71,7 @@ def cleaned_copy(
         fingerprint: Take only documents that this embedder has seen, and its vectors of those that stay as they are.
     """
     copy = Database(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+    add_functions(copy.conn)
     migrate(copy)
     cleaned = _cleaned(items)
     roots = [row[0] for row in db.execute("SELECT path FROM roots")]
@@ -127,7 +129,7 @@ def _copy_content(
         chunk_data(chunk.start, chunk.line, chunk.page, *cleaned.get(chunk.seq, (chunk.heading, chunk.body)))
         for chunk in stored_document(db, content).chunks
     )
-    data = ContentData(str(content).encode(), "copy", 0, "", "", 0, "", chunks)
+    data = ContentData(str(content).encode(), "copy", 0, "", "", 0, "", "", chunks, pack(chunks))
     copied = store.save_content(copy, data)
     for (path,) in db.execute("SELECT path FROM files WHERE content = ? AND missing_since IS NULL", [content]):
         root = max((root for root in roots if is_inside(path, root)), key=len, default=b"/")

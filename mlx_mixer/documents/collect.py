@@ -32,10 +32,10 @@ def collect_garbage(db: Database, now: int, current: str | None) -> None:
     give_back_room(db)
 
 
-def give_back_room(db: Database) -> None:
-    """Shorten the file by its free pages, if there are many."""
-    if db.execute("PRAGMA freelist_count").fetchone()[0] >= _FREE_PAGES:
-        db.execute("PRAGMA incremental_vacuum").fetchall()  # one step per page
+def give_back_room(db: Database, *, least: int = _FREE_PAGES) -> None:
+    """Shorten the file by its free pages, if there are so many at least."""
+    if db.execute("PRAGMA freelist_count").fetchone()[0] >= least:
+        db.conn.executescript("PRAGMA incremental_vacuum")  # one step per page; `execute` would take only the first
 
 
 def check_and_back_up(db: Database, library: Path, now: int) -> None:

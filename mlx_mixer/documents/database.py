@@ -11,6 +11,8 @@ from urllib.parse import quote
 from sqlite_utils import Database
 
 from mlx_mixer.documents.backup import make_backup
+from mlx_mixer.documents.blocks import add_functions
+from mlx_mixer.documents.collect import give_back_room
 from mlx_mixer.documents.failures import FAILURES, cannot_open
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.migrations import check_version, migrate, schema_version
@@ -19,6 +21,9 @@ from mlx_mixer.errors import LibraryError
 # STRICT tables need 3.37; everything else used here is older.
 _MINIMUM_SQLITE = (3, 37, 0)
 _BUSY_SECONDS = 10.0
+# In KiB, and taken as it is needed: ranking reads the same pages again and again (SQLite's own choice is 2 MB, with
+# which a search among 100,000 passages takes a third longer). More than the words of most libraries need.
+_CACHE = "cache_size = -32768"
 
 
 def open_database(path: Path) -> Database:
@@ -55,8 +60,9 @@ def connect(path: Path) -> Database:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         db = Database(connection)  # turns recursive_triggers on
-        for setting in ("foreign_keys = ON", "synchronous = NORMAL", "cell_size_check = ON"):
+        for setting in ("foreign_keys = ON", "synchronous = NORMAL", "cell_size_check = ON", _CACHE):
             db.execute(f"PRAGMA {setting}")
+        add_functions(connection)
     except BaseException:
         connection.close()
         raise
@@ -83,6 +89,8 @@ def connect_to_read(path: Path) -> Database:
         else:
             break
     db.execute("PRAGMA query_only = ON")
+    db.execute(f"PRAGMA {_CACHE}")
+    add_functions(db.conn)
     return db
 
 
@@ -127,6 +135,7 @@ def _prepare(db: Database, path: Path, *, is_writable: bool) -> None:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         migrate(db)
+        give_back_room(db, least=1)
 
 
 class ThreadConnections:

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from sqlite_utils import Database
 
+from mlx_mixer.documents.chunk_hashes import chunk_hash
+from mlx_mixer.documents.prepare import embedding_text
 from mlx_mixer.documents.vectors import from_blob
 from mlx_mixer.errors import UsageError
 
@@ -34,7 +36,7 @@ _DOCUMENTS = """
     LEFT JOIN vectors v ON v.content = c.id AND v.fingerprint = :fingerprint
     WHERE c.id > :after GROUP BY c.id ORDER BY c.id LIMIT :limit
 """
-_CHUNKS = "SELECT seq, start, line, page, heading, body, hash FROM chunks WHERE content = ? ORDER BY seq"
+_CHUNKS = "SELECT seq, start, line, page, heading, body FROM chunks WHERE content = ? ORDER BY id"
 _DOCUMENTS_AT_ONCE = 64
 
 Row = dict[str, Any]
@@ -57,7 +59,7 @@ def export_rows(db: Database, fingerprint: str | None) -> Iterator[Row]:
             return
         for content, digest, title, path, data, dims in documents:
             vectors = None if data is None else from_blob(data, dims)
-            for seq, start, line, page, heading, body, chunk_hash in db.execute(_CHUNKS, [content]).fetchall():
+            for seq, start, line, page, heading, body in db.execute(_CHUNKS, [content]).fetchall():
                 yield {
                     # What is not UTF-8 in a name is kept as the escape that Python and most tools print for it.
                     "path": os.fsdecode(path).encode("utf-8", "backslashreplace").decode(),
@@ -69,7 +71,7 @@ def export_rows(db: Database, fingerprint: str | None) -> Iterator[Row]:
                     "chunk": seq,
                     "text": body,
                     "document_hash": digest.hex(),
-                    "chunk_hash": chunk_hash.hex(),
+                    "chunk_hash": chunk_hash(embedding_text(heading, body)).hex(),
                     "fingerprint": fingerprint if vectors is not None else None,
                     "vector": None if vectors is None else vectors[seq],
                 }

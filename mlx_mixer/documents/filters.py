@@ -76,7 +76,7 @@ class Filters:
 
     @property
     def is_empty(self) -> bool:
-        return self == _NONE
+        return self == NO_FILTERS
 
     def __and__(self, other: "Filters") -> "Filters":
         """Both at once; alternatives of one kind are pooled, and the narrower of two times holds."""
@@ -107,7 +107,7 @@ class Filters:
         return sql or "1", [parameter for _, parameters in parts for parameter in parameters]
 
 
-_NONE = Filters()
+NO_FILTERS = Filters()
 
 
 @dataclass
@@ -121,7 +121,7 @@ class FilterParser:
     """
 
     today: date = field(default_factory=date.today)
-    filters: Filters = _NONE
+    filters: Filters = NO_FILTERS
     notes: list[str] = field(default_factory=list)
 
     def take(self, name: str, value: str, *, negated: bool) -> bool:

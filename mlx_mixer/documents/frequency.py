@@ -23,7 +23,7 @@ class TermCounts:
 
     def chunks(self, db: Database) -> int:
         """About how many chunks there are (those that were deleted since count as well)."""
-        return int(db.execute("SELECT coalesce(max(id), 0) FROM chunks").fetchone()[0])
+        return int(db.execute("SELECT coalesce(max(id), 0) FROM chunk_places").fetchone()[0])
 
     def counts(self, db: Database, terms: Sequence[str]) -> dict[str, float]:
         """About how many chunks hold each of some words, names or phrases."""

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from mlx_mixer.documents.lexical import Spans
+from mlx_mixer.documents.close_up import Spans
 from mlx_mixer.documents.vectors import Floats
 from mlx_mixer.documents.words import STOP_WORDS
 

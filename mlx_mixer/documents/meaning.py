@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from sqlite_utils import Database
 
+from mlx_mixer.documents.chunk_hashes import chunk_hash, remember_hashes, vector_of_hash
 from mlx_mixer.documents.events import Progress, Tally
 from mlx_mixer.documents.prepare import embedding_text
 from mlx_mixer.documents.transactions import write_transaction
@@ -27,6 +28,7 @@ _PENDING = """
 
 
 class _Chunk(NamedTuple):
+    id: int
     content: int
     hash: bytes
     text: str
@@ -83,22 +85,18 @@ def _batches(db: Database, fingerprint: str) -> Iterator[list[int]]:
 
 
 def _chunks(db: Database, content: int) -> list[_Chunk]:
-    rows = db.execute("SELECT hash, heading, body FROM chunks WHERE content = ? ORDER BY seq", [content])
-    return [_Chunk(content, digest, embedding_text(heading, body)) for digest, heading, body in rows]
+    rows = db.execute("SELECT id, heading, body FROM chunks WHERE content = ? ORDER BY id", [content])
+    texts = [(chunk, embedding_text(heading, body)) for chunk, heading, body in rows]
+    return [_Chunk(chunk, content, chunk_hash(text), text) for chunk, text in texts]
 
 
 def _known_vectors(db: Database, embedder: TextEmbedder, chunks: list[_Chunk]) -> dict[bytes, Floats]:
     """Find the vectors of chunks with the same text, in any document."""
     known: dict[bytes, Floats] = {}
-    row_bytes = 2 * embedder.dims
     for digest in {chunk.hash for chunk in chunks}:
-        row = db.execute(
-            "SELECT substr(v.data, 1 + c.seq * ?, ?) FROM chunks c"
-            " JOIN vectors v ON v.fingerprint = ? AND v.content = c.content WHERE c.hash = ? LIMIT 1",
-            [row_bytes, row_bytes, embedder.fingerprint, digest],
-        ).fetchone()
-        if row:
-            known[digest] = from_blob(row[0], embedder.dims)[0]
+        data = vector_of_hash(db, digest, embedder.fingerprint, embedder.dims)
+        if data is not None:
+            known[digest] = from_blob(data, embedder.dims)[0]
     return known
 
 
@@ -119,3 +117,4 @@ def _save(db: Database, embedder: TextEmbedder, chunks: list[_Chunk], vectors: d
                 "INSERT INTO vectors (content, fingerprint, dims, data) SELECT id, ?, ?, ? FROM contents WHERE id = ?",
                 [embedder.fingerprint, embedder.dims, to_blob(np.stack(rows)), content],
             )
+        remember_hashes(db, ((chunk.hash, chunk.id) for chunk in chunks))

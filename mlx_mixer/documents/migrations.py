@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1, SCHEMA_V2
+from mlx_mixer.documents.blocks import insert_blocks, pack
+from mlx_mixer.documents.chunk_hashes import remember_hashes
+from mlx_mixer.documents.records import ChunkData
+from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1, SCHEMA_V2, SCHEMA_V4, SCHEMA_V4_VIEW
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.words import identifier_words, suffix_of
 from mlx_mixer.errors import LibraryError
@@ -46,7 +49,46 @@ def add_cjk_pairs(db: Database) -> None:
         )
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_schema, add_pages_and_suffixes, add_cjk_pairs)
+# What the pages of a document are called, by its reader or, where that reads several kinds, by the suffix of a file.
+_PAGE_KINDS = {"pdf": "page", "pptx": "slide", "xlsx": "sheet", "notebook": "cell", "mailbox": "message"}
+_PAGE_KINDS_BY_SUFFIX = {"odp": "slide", "ods": "sheet"}
+
+
+def pack_texts(db: Database) -> None:
+    """Move the texts of chunks into compressed blocks; their ids, and so the index of words, stay as they are."""
+    for statement in SCHEMA_V4:
+        db.execute(statement)
+    contents = db.execute(
+        "SELECT id, reader, chunk_count, (SELECT suffix FROM files WHERE files.content = contents.id LIMIT 1),"
+        " EXISTS (SELECT 1 FROM vectors WHERE vectors.content = contents.id) FROM contents ORDER BY id"
+    ).fetchall()
+    for content, reader, count, suffix, has_vectors in contents:
+        rows = db.execute(
+            "SELECT id, start, line, page, heading, body, identifiers, hash FROM chunks WHERE content = ? ORDER BY seq",
+            [content],
+        ).fetchall()
+        first = rows[0][0] if rows else 0
+        if [row[0] for row in rows] != list(range(first, first + count)):
+            raise LibraryError("the passages of a document in this library are not complete; it was left untouched")
+        insert_blocks(db, first, pack(ChunkData(*row[1:7]) for row in rows))
+        db.conn.executemany(
+            "INSERT INTO chunk_places (id, content, start, line, page) VALUES (?, ?, ?, ?, ?)",
+            [(row[0], content, *row[1:4]) for row in rows],
+        )
+        has_pages = any(row[3] is not None for row in rows)
+        kind = (_PAGE_KINDS.get(reader) or _PAGE_KINDS_BY_SUFFIX.get(suffix, "")) if has_pages else ""
+        db.execute("UPDATE contents SET first_chunk = ?, page_kind = ? WHERE id = ?", [first, kind, content])
+        if has_vectors:
+            remember_hashes(db, ((row[7], row[0]) for row in rows))
+    # Ids of chunks that are gone are not given away again.
+    used = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'chunks'").fetchone()[0]
+    db.execute("DELETE FROM sqlite_sequence WHERE name = 'chunk_places'")
+    db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('chunk_places', ?)", [used])
+    for statement in SCHEMA_V4_VIEW:
+        db.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_schema, add_pages_and_suffixes, add_cjk_pairs, pack_texts)
 
 
 def schema_version(db: Database) -> int:

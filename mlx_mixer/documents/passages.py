@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from sqlite_utils import Database
 
 from mlx_mixer.documents.filebytes import content_hash, read_file
+from mlx_mixer.documents.filters import NO_FILTERS, Filters
 from mlx_mixer.documents.unreadable import UnreadableError
 from mlx_mixer.errors import LibraryError
 
@@ -112,7 +113,7 @@ def stored_document(db: Database, content: int) -> StoredDocument:
     row = db.execute("SELECT hash FROM contents WHERE id = ?", [content]).fetchone()
     if row is None:
         raise LibraryError("this document is not in the library any more; search again")
-    rows = db.execute(f"SELECT {_COLUMNS} FROM chunks h WHERE h.content = ? ORDER BY h.seq", [content])
+    rows = db.execute(f"SELECT {_COLUMNS} FROM chunks h WHERE h.content = ? ORDER BY h.id", [content])
     chunks = [_Chunk(*values) for values in rows]
     return StoredDocument("".join(chunk.body for chunk in chunks), row[0], chunks)
 
@@ -128,9 +129,13 @@ def file_state(path: str, content_digest: bytes, *, now_ns: int) -> FileState:
     return "same" if content_hash(data) == content_digest else "changed"
 
 
-def visible_path(db: Database, content: int) -> str | None:
-    """The first path of a content at which there is still a file."""
-    rows = db.execute("SELECT path FROM files WHERE content = ? AND missing_since IS NULL ORDER BY path", [content])
+def visible_path(db: Database, content: int, filters: Filters = NO_FILTERS) -> str | None:
+    """The first path of a content at which there is still a file, and that passes the filters."""
+    condition, parameters = filters.condition()
+    rows = db.execute(
+        f"SELECT f.path FROM files f WHERE f.content = ? AND f.missing_since IS NULL AND {condition} ORDER BY f.path",
+        [content, *parameters],
+    )
     return next((os.fsdecode(path) for (path,) in rows if os.path.lexists(path)), None)
 
 
@@ -142,8 +147,8 @@ def _chunk(db: Database, chunk_id: int) -> _Chunk | None:
 def _section(db: Database, hit: _Chunk) -> list[_Chunk]:
     """The run of chunks around a hit that share its heading and page."""
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM chunks h WHERE h.content = ? AND h.seq BETWEEN ? AND ? ORDER BY h.seq",
-        [hit.content, hit.seq - NEIGHBOURS, hit.seq + NEIGHBOURS],
+        f"SELECT {_COLUMNS} FROM chunks h WHERE h.content = ? AND h.id BETWEEN ? AND ? ORDER BY h.id",
+        [hit.content, hit.id - NEIGHBOURS, hit.id + NEIGHBOURS],
     )
     near = [_Chunk(*row) for row in rows]
     here = next(index for index, chunk in enumerate(near) if chunk.seq == hit.seq)

@@ -1,8 +1,8 @@
-"""From a document to everything the index keeps of it: chunks, their headings, words and hashes."""
+"""From a document to everything the index keeps of it: chunks, their headings and words, and their texts packed."""
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
+from mlx_mixer.documents.blocks import pack
 from mlx_mixer.documents.chunk import chunk_document
 from mlx_mixer.documents.readers import Reader
 from mlx_mixer.documents.records import ChunkData, ContentData
@@ -20,14 +20,22 @@ def prepare_content(document: ReadDocument, digest: bytes, reader: Reader, encod
         body = text[start:end]
         chunks.append(chunk_data(start, line, page, _heading(document.title, path), body))
     return ContentData(
-        digest, reader.name, reader.version, document.title, encoding, len(text), document.note, tuple(chunks)
+        digest,
+        reader.name,
+        reader.version,
+        document.title,
+        encoding,
+        len(text),
+        document.note,
+        document.page_kind,
+        tuple(chunks),
+        tuple(pack(chunks)),
     )
 
 
 def chunk_data(start: int, line: int, page: int | None, heading: str, body: str) -> ChunkData:
     """Compute what the index needs of one chunk beside its text."""
-    data = embedding_text(heading, body).encode("utf-8", "replace")
-    return ChunkData(start, line, page, heading, body, identifier_words(body), blake2b(data, digest_size=16).digest())
+    return ChunkData(start, line, page, heading, body, identifier_words(body))
 
 
 def embedding_text(heading: str, body: str) -> str:

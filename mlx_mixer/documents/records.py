@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from mlx_mixer.documents.structure import PageKind
 from mlx_mixer.documents.words import PathWords
 
 
 class ChunkData(NamedTuple):
-    """One row of `chunks`, its offsets in the document aside (see schema.py); a tuple, as there are very many."""
+    """One row of `chunks` (see schema.py); a tuple, as there are very many."""
 
     start: int
     line: int
@@ -16,12 +17,25 @@ class ChunkData(NamedTuple):
     heading: str
     body: str
     identifiers: str
-    hash: bytes
+
+
+class Block(NamedTuple):
+    """Some chunks of a document that follow each other, compressed (see blocks.py).
+
+    Attributes:
+        first: Number of the first of them in the document, counted from 0.
+        headings: Their headings.
+        texts: Their bodies and identifiers.
+    """
+
+    first: int
+    headings: bytes
+    texts: bytes
 
 
 @dataclass(frozen=True)
 class ContentData:
-    """A document that was read and cut, ready to be stored."""
+    """A document that was read and cut, ready to be stored; `blocks` hold the texts of its chunks once more, packed."""
 
     hash: bytes
     reader: str
@@ -30,7 +44,9 @@ class ContentData:
     encoding: str
     characters: int
     note: str
+    page_kind: PageKind
     chunks: Sequence[ChunkData]
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,22 @@
-"""The tables: those of schema version 1, and what each later version adds to them.
+"""The tables: those of schema version 1, and what each later version makes of them.
 
 Documents are content-addressed: `files` says where bytes lie, `contents` what those bytes are, so a rename, a copy or
 a return to an earlier version costs no reading into the index and no embedding. Chunk bodies do not overlap: joined in
 order they *are* the document, and no second copy of the text is kept.
 
-`contents` and `chunks` are written once and deleted, never updated; that is why one trigger is enough to keep the
-full-text index in step, and insertion can be done in bulk (twice as fast as by trigger). AUTOINCREMENT: an id that a
-screen or the vector index still holds never comes to mean something else.
+Since version 4 the texts lie compressed in `blocks`, and `chunks` is a view that shows them as the table before it did:
+whoever reads a text names it, and the full-text index takes its content from there. The chunks of a document have ids
+that follow each other from `contents.first_chunk` on, so that a place in a document is found by counting.
+
+Contents are written once and deleted, never updated; that is why one trigger is enough to take their chunks along and
+keep the full-text index in step, and insertion can be done in bulk (twice as fast as by trigger). AUTOINCREMENT: an id
+that a screen or the vector index still holds never comes to mean something else.
 """
 
 # "MXMX": tells `file` and us that this SQLite file is an mlx-mixer library.
 APPLICATION_ID = 0x4D584D58
+# How texts and names fall into words, everywhere.
+TOKENIZER = "porter unicode61 remove_diacritics 2"
 
 SCHEMA_V1 = (
     """
@@ -73,10 +79,10 @@ SCHEMA_V1 = (
     ) STRICT
     """,
     "CREATE INDEX chunks_hash ON chunks (hash)",
-    """
+    f"""
     CREATE VIRTUAL TABLE chunks_fts USING fts5 (
         heading, body, identifiers,
-        content = 'chunks', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+        content = 'chunks', content_rowid = 'id', tokenize = '{TOKENIZER}'
     )
     """,
     """
@@ -85,9 +91,9 @@ SCHEMA_V1 = (
         VALUES ('delete', old.id, old.heading, old.body, old.identifiers);
     END
     """,
-    """
+    f"""
     CREATE VIRTUAL TABLE names_fts USING fts5 (
-        folder, name, content = 'files', content_rowid = 'id', tokenize = 'porter unicode61 remove_diacritics 2'
+        folder, name, content = 'files', content_rowid = 'id', tokenize = '{TOKENIZER}'
     )
     """,
     """
@@ -156,5 +162,69 @@ SCHEMA_V2 = (
     """
     UPDATE files SET (reader, reader_version) = (SELECT reader, reader_version FROM contents WHERE id = files.content)
     WHERE content IS NOT NULL
+    """,
+)
+
+# What version 3 added is in the rows alone (see migrations.py).
+
+# Made before the texts are moved over from the table `chunks`.
+SCHEMA_V4 = (
+    # page_kind: what the pages of the document are called; empty where it has none.
+    "ALTER TABLE contents ADD COLUMN page_kind TEXT NOT NULL DEFAULT ''",
+    # first_chunk: id of its first chunk; the others follow.
+    "ALTER TABLE contents ADD COLUMN first_chunk INTEGER NOT NULL DEFAULT 0",
+    # start: offset in characters. line, page: counted from 1, of the first character.
+    """
+    CREATE TABLE chunk_places (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        content INTEGER NOT NULL,
+        start   INTEGER NOT NULL,
+        line    INTEGER NOT NULL,
+        page    INTEGER
+    ) STRICT
+    """,
+    # id: that of the block's first chunk. headings, texts: see blocks.py.
+    """
+    CREATE TABLE blocks (
+        id       INTEGER PRIMARY KEY,
+        headings BLOB NOT NULL,
+        texts    BLOB NOT NULL
+    ) STRICT
+    """,
+    # Chunks that have or had a vector, by the first 8 bytes (as a signed number) of the BLAKE2b-16 of what is embedded.
+    # Nothing but the reuse of vectors goes by it: among ten million chunks the chance that any two of different text
+    # have the same number is 1 in 400,000, and a search would then find one of them by the meaning of the other. Chunks
+    # that are gone stay here until the next clearing up.
+    """
+    CREATE TABLE chunk_hashes (
+        hash  INTEGER NOT NULL,
+        chunk INTEGER NOT NULL,
+        PRIMARY KEY (hash, chunk)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+# The table `chunks` is empty of meaning now, and the view takes its name.
+SCHEMA_V4_VIEW = (
+    "DROP TRIGGER chunks_deleted",
+    "DROP TABLE chunks",
+    """
+    CREATE VIEW chunks (id, content, seq, start, line, page, heading, body, identifiers) AS
+    SELECT p.id, p.content, p.id - c.first_chunk, p.start, p.line, p.page,
+        block_heading(b.headings, p.id - b.id), block_body(b.texts, p.id - b.id),
+        block_identifiers(b.texts, p.id - b.id)
+    FROM contents c
+    JOIN chunk_places p ON p.content = c.id AND p.id BETWEEN c.first_chunk AND c.first_chunk + c.chunk_count - 1
+    JOIN blocks b ON b.id = (SELECT max(id) FROM blocks WHERE id <= p.id)
+    """,
+    """
+    CREATE TRIGGER contents_deleted BEFORE DELETE ON contents BEGIN
+        INSERT INTO chunks_fts (chunks_fts, rowid, heading, body, identifiers)
+            SELECT 'delete', id, heading, body, identifiers FROM chunks WHERE content = old.id;
+        DELETE FROM blocks WHERE id BETWEEN old.first_chunk AND old.first_chunk + old.chunk_count - 1
+            AND (SELECT content FROM chunk_places p WHERE p.id = blocks.id) = old.id;
+        DELETE FROM chunk_places WHERE id BETWEEN old.first_chunk AND old.first_chunk + old.chunk_count - 1
+            AND content = old.id;
+    END
     """,
 )

@@ -4,21 +4,24 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from sqlite_utils import Database
 
-from mlx_mixer.documents import lexical
 from mlx_mixer.documents.boosts import NO_BOOSTS, BoostWeights, ChunkText, boosted
 from mlx_mixer.documents.calibration import Calibration, Match, best_of, distance_from_chance
 from mlx_mixer.documents.candidates import CANDIDATES_PER_LEG, Candidates, Neighbourhood, gather
+from mlx_mixer.documents.close_up import NO_MATCHES, ChunkMatches, CloseUp, SeenChunk, Spans
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.fusion import FusionWeights, fuse
 from mlx_mixer.documents.highlight import Explaining, meaning_spans
-from mlx_mixer.documents.lexical import Place, Spans
+from mlx_mixer.documents.lexical import Place, chunk_ids, covered_terms
+from mlx_mixer.documents.passages import visible_path
 from mlx_mixer.documents.query import Query
 from mlx_mixer.documents.similar import similar_places, vector_of
 from mlx_mixer.documents.snippet import make_snippet
+from mlx_mixer.documents.structure import PageKind
 from mlx_mixer.documents.vectors import Floats as Vector
 from mlx_mixer.documents.vectors import Meaning, Null
 
@@ -26,6 +29,7 @@ MAX_HITS_PER_FILE = 3
 MAX_FURTHER_PLACES = 3
 BOOSTED = 50
 _WORDS_IN_WHY = 5
+_NO_TEXT = ChunkText("", "", "")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Hit:
         why: What matched, in one short line.
         chunk_id: For `Library.chunk`.
         page: Its page, counted from 1; None where the format has none.
+        page_kind: What such a page is called in this file; empty where it has none.
         match: How good it is, on a scale that is the same for all searches.
         meaning_marks: Spans of words in `snippet` that lie near the query in meaning; none overlaps `marks`.
         places: Further places in the same file, best first; only where hits are grouped.
@@ -75,6 +80,7 @@ class Hit:
     why: str
     chunk_id: int
     page: int | None = None
+    page_kind: PageKind = ""
     match: Match = "weak"
     meaning_marks: Spans = ()
     places: tuple[FurtherPlace, ...] = ()
@@ -158,12 +164,13 @@ def search(
     if query.is_empty or limit < 1:
         return SearchResult((), False, 0.0, notes=query.notes)
     near = Neighbourhood(db, query, meaning)
-    found = gather(db, query, near, counts=counts, limit=max(limit, CANDIDATES_PER_LEG))
-    ranked = ordered(db, query, found, settings)
-    if reorder is not None:
-        ranked = reorder(ranked, near)
-    teller = _Teller(db, query, settings, counts, near, found.null, meaning)
-    hits = teller.hits(ranked, limit)
+    with CloseUp(db) as close_up:
+        found = gather(db, query, near, counts=counts, close_up=close_up, limit=max(limit, CANDIDATES_PER_LEG))
+        ranked = ordered(db, query, found, settings)
+        if reorder is not None:
+            ranked = reorder(ranked, near)
+        teller = _Teller(db, query, settings, counts, near, found.null, meaning, close_up)
+        hits = teller.hits(ranked, limit)
     by_meaning = any(candidate.cosine is not None for candidate in ranked)
     seconds = time.perf_counter() - started
     return SearchResult(tuple(hits), by_meaning, seconds, best_of([hit.match for hit in hits]), query.notes)
@@ -183,8 +190,9 @@ def search_similar(
     ranked = [Candidate(where, 0.0, cosine, 0.0, cosine) for where, cosine in found]
     vector = vector_of(meaning.index, place)
     near = Neighbourhood.around(db, meaning.index, vector)
-    teller = _Teller(db, query, settings, TermCounts(), near, near.null(), meaning)
-    hits = teller.hits(ranked, limit)
+    with CloseUp(db) as close_up:
+        teller = _Teller(db, query, settings, TermCounts(), near, near.null(), meaning, close_up)
+        hits = teller.hits(ranked, limit)
     matches = [hit.match for hit in hits]
     return SearchResult(tuple(hits), True, time.perf_counter() - started, best_of(matches), query.notes)
 
@@ -198,7 +206,9 @@ def rank(
     candidates: int = CANDIDATES_PER_LEG,
 ) -> list[Candidate]:
     """Gather the candidates of every leg and order them by their fused score, without boosts."""
-    found = gather(db, query, Neighbourhood(db, query, meaning), counts=TermCounts(), limit=candidates)
+    near = Neighbourhood(db, query, meaning)
+    with CloseUp(db) as close_up:
+        found = gather(db, query, near, counts=TermCounts(), close_up=close_up, limit=candidates)
     return ordered(db, query, found, Settings(weights=weights, boosts=NO_BOOSTS))
 
 
@@ -211,7 +221,8 @@ def ordered(db: Database, query: Query, found: Candidates, settings: Settings) -
     head = order[:BOOSTED]
     if head and settings.boosts.has_any:
         places = [found.places[i] for i in head]
-        scores[head] = boosted(scores[head], places, chunk_texts(db, places), query, settings.boosts)
+        texts = chunk_texts(db, places, with_bodies=settings.boosts.looks_at_bodies(query))
+        scores[head] = boosted(scores[head], places, texts, query, settings.boosts)
         order = sorted(head, key=lambda i: -scores[i]) + order[BOOSTED:]
     cosines = found.cosines
     known = [None] * len(scores) if cosines is None else [None if np.isnan(c) else float(c) for c in cosines]
@@ -221,17 +232,25 @@ def ordered(db: Database, query: Query, found: Candidates, settings: Settings) -
     ]
 
 
-def chunk_texts(db: Database, places: Sequence[Place]) -> list[ChunkText]:
-    """Read the texts of some chunks; empty ones for those that are not there any more."""
-    texts = []
-    for place in places:
-        row = db.execute(
-            "SELECT h.heading, h.body, (SELECT path FROM files f WHERE f.content = h.content LIMIT 1)"
-            " FROM chunks h WHERE h.content = ? AND h.seq = ?",
-            place,
-        ).fetchone()
-        texts.append(ChunkText(row[0], row[1], os.fsdecode(row[2] or b"")) if row else ChunkText("", "", ""))
-    return texts
+def chunk_texts(db: Database, places: Sequence[Place], *, with_bodies: bool) -> list[ChunkText]:
+    """Read the texts of some chunks, empty ones for those that are not there any more; bodies only if wanted."""
+    ids = chunk_ids(db, places)
+    wanted = ", ".join(map(str, ids.values()))  # our own integers
+    rows = db.execute(
+        "SELECT h.id, h.heading, CASE WHEN ? THEN h.body ELSE '' END,"
+        f" (SELECT path FROM files f WHERE f.content = h.content LIMIT 1) FROM chunks h WHERE h.id IN ({wanted})",
+        [with_bodies],
+    )
+    texts = {chunk: ChunkText(heading, body, os.fsdecode(path or b"")) for chunk, heading, body, path in rows}
+    return [texts.get(ids.get(place, 0), _NO_TEXT) for place in places]
+
+
+class _Chosen(NamedTuple):
+    """A candidate that is shown, the file it is shown in, and further places of that."""
+
+    candidate: Candidate
+    path: str
+    further: list[Candidate]
 
 
 @dataclass
@@ -245,82 +264,79 @@ class _Teller:
     near: Neighbourhood
     null: Null | None
     meaning: Meaning | None
+    close_up: CloseUp
     _idf: dict[str, float] | None = None
+    _ids: dict[Place, int] = field(default_factory=dict)
+    _matches: dict[int, ChunkMatches] = field(default_factory=dict)
 
     def hits(self, ranked: list[Candidate], limit: int) -> list[Hit]:
         """Describe the best candidates whose file is there, a few of each file at most."""
-        hits: list[Hit] = []
+        chosen = self._choose(ranked, limit)
+        places = [candidate.place for one in chosen for candidate in (one.candidate, *one.further)]
+        self._ids = chunk_ids(self.db, places)
+        self.close_up.add(self._ids.values())
+        self._matches = self.close_up.matches(self.query)
+        described = [self._describe(one) for one in chosen]
+        return [hit for hit in described if hit is not None]
+
+    def _choose(self, ranked: list[Candidate], limit: int) -> list[_Chosen]:
+        chosen: list[_Chosen] = []
         paths: dict[int, str | None] = {}
-        shown: dict[int, int] = {}
-        further: dict[int, list[FurtherPlace]] = {}
+        shown: dict[int, list[_Chosen]] = {}
         for candidate in ranked:
             content = candidate.place[0]
             if content not in paths:
-                paths[content] = self._visible_path(content) if len(hits) < limit else None
+                is_needed = len(chosen) < limit
+                paths[content] = visible_path(self.db, content, self.query.filters) if is_needed else None
             path = paths[content]
             if path is None:
                 continue
-            if content in shown and self.settings.grouped:
-                self._add_place(further.setdefault(content, []), candidate)
-            elif shown.get(content, 0) < MAX_HITS_PER_FILE and len(hits) < limit:
-                hit = self._describe(candidate, path)
-                if hit is not None:
-                    shown[content] = shown.get(content, 0) + 1
-                    hits.append(hit)
-                    further.setdefault(content, [])
-            if len(hits) == limit and not self.settings.grouped:
+            of_file = shown.setdefault(content, [])
+            if of_file and self.settings.grouped:
+                is_near = bool(candidate.bm25) or candidate.cosine is not None
+                if is_near and len(of_file[0].further) < MAX_FURTHER_PLACES:
+                    of_file[0].further.append(candidate)
+            elif len(of_file) < MAX_HITS_PER_FILE and len(chosen) < limit:
+                of_file.append(_Chosen(candidate, path, []))
+                chosen.append(of_file[-1])
+            if len(chosen) == limit and not self.settings.grouped:
                 break
-        if not self.settings.grouped:
-            return hits
-        return [_with_places(hit, places) for hit, places in zip(hits, further.values(), strict=True)]
+        return chosen
 
-    def _visible_path(self, content: int) -> str | None:
-        """The first path of a content at which there is still a file, and that passes the filters."""
-        condition, parameters = self.query.filters.condition()
-        rows = self.db.execute(
-            f"SELECT f.path FROM files f WHERE f.content = ? AND f.missing_since IS NULL AND {condition} ORDER BY path",
-            [content, *parameters],
-        )
-        return next((os.fsdecode(path) for (path,) in rows if os.path.lexists(path)), None)
-
-    def _add_place(self, places: list[FurtherPlace], candidate: Candidate) -> None:
-        if len(places) == MAX_FURTHER_PLACES or not (candidate.bm25 or candidate.cosine is not None):
-            return
-        row = self._row(candidate)
-        if row is None:
-            return
-        chunk, line, page, heading, body = row
-        spans = lexical.matches_in(self.db, self.query, chunk).spans
-        start = make_snippet(body, spans).start
-        places.append(FurtherPlace(line + body.count("\n", 0, start), page, heading, candidate.score, chunk))
-
-    def _describe(self, candidate: Candidate, path: str) -> Hit | None:
-        row = self._row(candidate)
-        if row is None:  # removed by another process since it was ranked
+    def _describe(self, chosen: _Chosen) -> Hit | None:
+        candidate = chosen.candidate
+        chunk = self._chunk(candidate)
+        if chunk is None:  # removed by another process since it was ranked
             return None
-        chunk, line, page, heading, body = row
-        matches = lexical.matches_in(self.db, self.query, chunk)
-        near_spans = self._meaning_spans(body, matches.spans)
-        snippet = make_snippet(body, matches.spans, near_spans)
+        matches = self._matches.get(chunk.id, NO_MATCHES)
+        near_spans = self._meaning_spans(chunk.body, matches.spans)
+        snippet = make_snippet(chunk.body, matches.spans, near_spans)
         return Hit(
-            path=path,
-            line=line + body.count("\n", 0, snippet.start),
-            heading=heading,
+            path=chosen.path,
+            line=chunk.line + chunk.body.count("\n", 0, snippet.start),
+            heading=chunk.heading,
             snippet=snippet.text,
             marks=snippet.marks,
             score=candidate.score,
             why=_why(matches.words, candidate),
-            chunk_id=chunk,
-            page=page,
-            match=self._judge(candidate, chunk),
+            chunk_id=chunk.id,
+            page=chunk.page,
+            page_kind=chunk.page_kind,
+            match=self._judge(candidate, chunk.id),
             meaning_marks=snippet.meaning_marks,
+            places=tuple(place for each in chosen.further if (place := self._further_place(each)) is not None),
         )
 
-    def _row(self, candidate: Candidate) -> tuple[int, int, int | None, str, str] | None:
-        row = self.db.execute(
-            "SELECT id, line, page, heading, body FROM chunks WHERE content = ? AND seq = ?", candidate.place
-        ).fetchone()
-        return None if row is None else (row[0], row[1], row[2], row[3], row[4])
+    def _further_place(self, candidate: Candidate) -> FurtherPlace | None:
+        chunk = self._chunk(candidate)
+        if chunk is None:
+            return None
+        start = make_snippet(chunk.body, self._matches.get(chunk.id, NO_MATCHES).spans).start
+        line = chunk.line + chunk.body.count("\n", 0, start)
+        return FurtherPlace(line, chunk.page, chunk.heading, candidate.score, chunk.id)
+
+    def _chunk(self, candidate: Candidate) -> SeenChunk | None:
+        return self.close_up.chunk(self._ids.get(candidate.place, 0))
 
     def _meaning_spans(self, body: str, words: Spans) -> Spans:
         vector: Vector | None = self.near.vector
@@ -339,14 +355,10 @@ class _Teller:
     def _share_of_idf(self, candidate: Candidate, chunk: int) -> float:
         """How much of what the query's words say the chunk or its file's name holds."""
         if self._idf is None:
-            self._idf = self.counts.idfs(self.db, lexical.covered_terms(self.query))
-        held = sum(self._idf[term] for term in lexical.held_terms(self.db, chunk, tuple(self._idf)))
+            self._idf = self.counts.idfs(self.db, covered_terms(self.query))
+        held = sum(self._idf[term] for term in self.close_up.held_terms(chunk, self._idf))
         total = sum(self._idf.values())
         return max(held / total if total else 0.0, candidate.name)
-
-
-def _with_places(hit: Hit, places: list[FurtherPlace]) -> Hit:
-    return Hit(**{**vars(hit), "places": tuple(places)}) if places else hit
 
 
 def _why(words: tuple[str, ...], candidate: Candidate) -> str:

@@ -22,10 +22,10 @@ def place_of(db: Database, path: bytes, line: int | None) -> Place:
     """
     row = db.execute(
         "SELECT h.content, h.seq FROM files f JOIN chunks h ON h.content = f.content"
-        " WHERE f.path = ? AND h.line <= ? ORDER BY h.line DESC, h.seq DESC LIMIT 1"
+        " WHERE f.path = ? AND h.line <= ? ORDER BY h.line DESC, h.id DESC LIMIT 1"
         if line is not None
         else "SELECT h.content, h.seq FROM files f JOIN chunks h ON h.content = f.content"
-        " WHERE f.path = ? ORDER BY h.seq LIMIT 1",
+        " WHERE f.path = ? ORDER BY h.id LIMIT 1",
         [path] if line is None else [path, max(line, 1)],
     ).fetchone()
     if row is None:

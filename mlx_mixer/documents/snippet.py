@@ -4,7 +4,7 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple
 
-from mlx_mixer.documents.lexical import Spans
+from mlx_mixer.documents.close_up import Spans
 
 SNIPPET_CHARACTERS = 240
 # Of the shown text, the part that comes before the first match.

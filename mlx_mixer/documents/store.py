@@ -1,11 +1,13 @@
 """The write side of the library: roots, files and contents. Every function here runs inside a write transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.records import ContentData, FileData
+from mlx_mixer.documents.blocks import insert_blocks
+from mlx_mixer.documents.chunk_hashes import forget_hashes
+from mlx_mixer.documents.records import Block, ChunkData, ContentData, FileData
 from mlx_mixer.documents.scan import is_inside, is_reached
 from mlx_mixer.documents.words import PathWords
 
@@ -63,9 +65,10 @@ def save_content(db: Database, content: ContentData) -> int:
     known = find_content(db, content.hash, content.reader, content.reader_version)
     if known is not None:
         return known
+    first = _next_chunk(db)
     cursor = db.conn.execute(
-        "INSERT INTO contents (hash, reader, reader_version, title, encoding, characters, note, chunk_count)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO contents (hash, reader, reader_version, title, encoding, characters, note, page_kind, chunk_count,"
+        " first_chunk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             content.hash,
             content.reader,
@@ -74,25 +77,37 @@ def save_content(db: Database, content: ContentData) -> int:
             content.encoding,
             content.characters,
             content.note,
+            content.page_kind,
             len(content.chunks),
+            first,
         ],
     )
     content_id = cursor.lastrowid
     assert content_id is not None
-    db.conn.executemany(
-        "INSERT INTO chunks (content, seq, start, line, page, heading, body, identifiers, hash)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (content_id, seq, c.start, c.line, c.page, c.heading, c.body, c.identifiers, c.hash)
-            for seq, c in enumerate(content.chunks)
-        ],
-    )
-    db.conn.execute(
-        "INSERT INTO chunks_fts (rowid, heading, body, identifiers)"
-        " SELECT id, heading, body, identifiers FROM chunks WHERE content = ?",
-        [content_id],
-    )
+    _insert_chunks(db, content_id, first, content.chunks, content.blocks)
     return content_id
+
+
+def _next_chunk(db: Database) -> int:
+    """Return the id that the next chunk gets."""
+    row = db.conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk_places'").fetchone()
+    return 1 + (row[0] if row else 0)
+
+
+def _insert_chunks(
+    db: Database, content: int, first: int, chunks: Sequence[ChunkData], blocks: Sequence[Block]
+) -> None:
+    """Store the chunks of a document, the first of which gets the id `first`, and their words."""
+    ids = range(first, first + len(chunks))
+    db.conn.executemany(
+        "INSERT INTO chunk_places (id, content, start, line, page) VALUES (?, ?, ?, ?, ?)",
+        [(chunk_id, content, c.start, c.line, c.page) for chunk_id, c in zip(ids, chunks, strict=True)],
+    )
+    insert_blocks(db, first, blocks)
+    db.conn.executemany(
+        "INSERT INTO chunks_fts (rowid, heading, body, identifiers) VALUES (?, ?, ?, ?)",
+        [(chunk_id, c.heading, c.body, c.identifiers) for chunk_id, c in zip(ids, chunks, strict=True)],
+    )
 
 
 _SAVE_FILE = """
@@ -176,11 +191,13 @@ def forget(db: Database, before: int) -> None:
     A content stays longer than its file: a branch switched back, or a file moved back, costs no reading and embedding.
     """
     db.execute("DELETE FROM files WHERE missing_scans >= ?", [_WALKS_TO_FORGET])
-    db.execute(
+    gone = db.execute(
         "DELETE FROM contents WHERE unreferenced_since < ? AND NOT EXISTS"
         " (SELECT 1 FROM files WHERE files.content = contents.id)",
         [before],
     )
+    if gone.rowcount:
+        forget_hashes(db)
 
 
 def remember_embedder(db: Database, fingerprint: str, dims: int, now: int) -> None:
@@ -250,4 +267,5 @@ def remove_path(db: Database, path: bytes) -> int:
     roots = [row[0] for row in db.execute("SELECT id, path FROM roots") if is_inside(row[1], path)]
     db.conn.executemany("DELETE FROM roots WHERE id = ?", [(root,) for root in roots])
     db.execute("DELETE FROM contents WHERE NOT EXISTS (SELECT 1 FROM files WHERE files.content = contents.id)")
+    forget_hashes(db)
     return int(indexed - db.execute("SELECT count(*) FROM files WHERE state = 'indexed'").fetchone()[0])

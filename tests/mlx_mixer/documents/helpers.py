@@ -1,5 +1,6 @@
-"""Small trees of real files, and a real embedder that can be watched."""
+"""Small trees of real files, libraries of earlier versions, and a real embedder that can be watched."""
 
+import gzip
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,13 @@ def write_tree(folder: Path, files: Mapping[str, str | bytes], *, mtime_ns: int 
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         os.utime(path, ns=(mtime_ns, mtime_ns))
     return folder
+
+
+def old_library_file(folder: Path, *, version: int, name: str = "library.sqlite3") -> Path:
+    """Write a library as an earlier version of the program left it; test_migrations.py says what is in it."""
+    path = folder / name
+    path.write_bytes(gzip.decompress(Path(__file__).with_name(f"library_v{version}.sqlite3.gz").read_bytes()))
+    return path
 
 
 class WatchedEmbedder:

@@ -1,14 +1,14 @@
 """Words are found in text that is written without spaces."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from mlx_mixer.documents.database import connect
+from mlx_mixer.documents.database import connect, open_database
 from mlx_mixer.documents.library import Library
-from mlx_mixer.documents.migrations import MIGRATIONS, schema_version
 from mlx_mixer.documents.words import identifier_words
-from tests.mlx_mixer.documents.helpers import write_tree
+from tests.mlx_mixer.documents.helpers import old_library_file, write_tree
 
 TEXTS = {
     "zh.md": "我们使用Python测试语言模型的搜索功能。\n",
@@ -59,24 +59,21 @@ def test_the_index_holds_pairs_in_order_and_the_last_letter() -> None:
     assert identifier_words("plain words") == ""
 
 
-def test_older_libraries_get_the_pairs(filled: Library) -> None:
-    path = filled.path
-    filled.close()
-    db = connect(path)
-    db.execute("BEGIN IMMEDIATE")
-    for chunk, heading, body, old in db.execute("SELECT id, heading, body, identifiers FROM chunks").fetchall():
-        db.execute(
-            "INSERT INTO chunks_fts (chunks_fts, rowid, heading, body, identifiers) VALUES ('delete', ?, ?, ?, ?)",
-            [chunk, heading, body, old],
-        )
-        db.execute("UPDATE chunks SET identifiers = '' WHERE id = ?", [chunk])
-        db.execute("INSERT INTO chunks_fts (rowid, heading, body) VALUES (?, ?, ?)", [chunk, heading, body])
-    db.execute("PRAGMA user_version = 2")
-    db.execute("COMMIT")
-    assert not db.execute("SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH '\"测试\"'").fetchall()
-    db.close()
-    with Library(path) as library:
-        assert [Path(hit.path).stem for hit in library.search("测试").hits] == ["zh"]
-        db = library._connections.get()
-        assert schema_version(db) == len(MIGRATIONS)
-        db.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('integrity-check')")
+def test_older_libraries_get_the_pairs(tmp_path: Path) -> None:
+    path = old_library_file(tmp_path, version=3)
+    with closing(connect(path)) as db:  # take back what version 3 added
+        db.execute("BEGIN IMMEDIATE")
+        for row in db.execute("SELECT id, heading, body, identifiers FROM chunks WHERE body GLOB '*测试*'").fetchall():
+            db.execute(
+                "INSERT INTO chunks_fts (chunks_fts, rowid, heading, body, identifiers) VALUES ('delete', ?, ?, ?, ?)",
+                row,
+            )
+            db.execute("UPDATE chunks SET identifiers = '' WHERE id = ?", [row[0]])
+            db.execute("INSERT INTO chunks_fts (rowid, heading, body) VALUES (?, ?, ?)", row[:3])
+        db.execute("PRAGMA user_version = 2")
+        db.execute("COMMIT")
+        assert not db.execute("SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH '\"测试\"'").fetchall()
+    with closing(open_database(path)) as db:
+        assert db.execute("SELECT identifiers FROM chunks WHERE body GLOB '*测试*'").fetchone()[0].startswith("搜索 索")
+        assert len(db.execute("SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH '\"测试\"'").fetchall()) == 1
+        db.execute("INSERT INTO chunks_fts (chunks_fts, rank) VALUES ('integrity-check', 1)")

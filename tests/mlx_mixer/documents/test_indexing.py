@@ -312,7 +312,10 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_was_committed(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "_FILES", 4)
-    docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"needle {n} " + "more text " * 400 for n in range(40)})
+    docs = write_tree(
+        tmp_path / "docs",
+        {f"{n}.txt": f"needle {' '.join(map(str, range(n * 900, n * 900 + 900)))}" for n in range(40)},
+    )
     db = library._connections.get()
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages + 20}").fetchall()  # SQLite's own way to meet a full disk

@@ -4,12 +4,14 @@ import os
 import random
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from mlx_mixer.documents import collect, health
 from mlx_mixer.documents.backup import backups
+from mlx_mixer.documents.database import connect
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.repair import repair
 from mlx_mixer.errors import LibraryError
@@ -70,6 +72,21 @@ def test_a_copy_is_made_and_its_predecessor_kept(path: Path, docs: Path, monkeyp
     copy.close()
 
 
+def test_free_room_is_given_back_to_the_disk(path: Path, docs: Path) -> None:
+    fill(path, docs)
+    with Library(path) as library:
+        db = library._connections.get()
+        db.execute("CREATE TABLE waste AS SELECT zeroblob(400000)")
+        db.execute("DROP TABLE waste")
+        pages, free = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        assert free > 10
+        collect.give_back_room(db, least=free + 1)
+        assert db.execute("PRAGMA page_count").fetchone() == (pages,)
+        collect.give_back_room(db, least=free)
+        assert db.execute("PRAGMA page_count").fetchone()[0] <= pages - free
+        assert db.execute("PRAGMA freelist_count").fetchone() == (0,)
+
+
 def test_what_is_removed_does_not_live_on_in_a_copy(path: Path, docs: Path) -> None:
     fill(path, docs)
     with Library(path) as library:
@@ -77,9 +94,8 @@ def test_what_is_removed_does_not_live_on_in_a_copy(path: Path, docs: Path) -> N
         assert backups(path) == []
         library.add([docs / "8.md"])
         assert len(backups(path)) == 1
-    with sqlite3.connect(backups(path)[0]) as copy:
+    with closing(connect(backups(path)[0])) as copy:
         assert copy.execute("SELECT count(*) FROM chunks WHERE body LIKE '%unique7%'").fetchone() == (0,)
-    copy.close()
 
 
 def test_a_damaged_word_index_is_made_anew_from_the_texts(path: Path, docs: Path) -> None:

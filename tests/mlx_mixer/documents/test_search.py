@@ -9,6 +9,7 @@ import pytest
 
 from mlx_mixer.documents import candidates, lexical
 from mlx_mixer.documents import search as search_module
+from mlx_mixer.documents.close_up import CloseUp
 from mlx_mixer.documents.fusion import FusionWeights
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import parse_query
@@ -112,7 +113,8 @@ def test_the_share_of_words_found_is_counted(filled: Library) -> None:
 
     def coverage(text: str) -> float:
         query = parse_query(text)
-        return lexical.word_coverage(db, query, lexical.search_words(db, query, 10))
+        with CloseUp(db) as close_up:
+            return lexical.word_coverage(close_up, query, lexical.search_words(db, query, 10))
 
     assert coverage("flour and salt") == 1.0
     assert coverage("flour salt zeppelin umbrella") == 0.5
@@ -229,7 +231,7 @@ def test_a_passage_removed_while_it_is_being_found_is_left_out(
         return real(*arguments)
 
     monkeypatch.setattr(lexical, "word_coverage", interfere)
-    monkeypatch.setattr(search_module._Teller, "_visible_path", lambda *_: str(tmp_path))
+    monkeypatch.setattr(search_module, "visible_path", lambda *_: str(tmp_path))
     assert [hit.heading for hit in filled.search("water").hits] == ["Cooking › Bread"]
 
 

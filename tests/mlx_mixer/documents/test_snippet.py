@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.lexical import END_MARK, START_MARK, split_marks
+from mlx_mixer.documents.close_up import END_MARK, START_MARK, split_marks
 from mlx_mixer.documents.snippet import make_snippet
 
 
