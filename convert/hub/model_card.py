@@ -8,14 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from convert.hub.reference import looks_like_reference
+from mlx_mixer.model_configs.tasks import TASKS, card_head
 from mlx_mixer.safe_text import safe_line
 
-_KINDS = {
-    "language_mixer": ("text-generation", "continues text"),
-    "autoencoding_mixer": ("feature-extraction", "encodes a text into one vector and decodes it again"),
-    "retrieval_mixer": ("sentence-similarity", "scores the embeddings of passages against that of a query"),
-    "bidirectional_mixer": ("fill-mask", "mixes positions in both directions"),
-}
 _NOT_IN_TABLE = ("model_type", "provenance", "quantization")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+/-]*")
 
@@ -43,7 +38,7 @@ def model_card(
         Markdown with a YAML head, in UTF-8 text.
     """
     kind = str(config.get("model_type"))
-    task, does = _KINDS.get(kind, ("feature-extraction", "computes"))
+    task, does = TASKS.get(kind, ("feature-extraction", "computes"))
     provenance = config.get("provenance")
     provenance = provenance if isinstance(provenance, dict) else {}
     parts = [
@@ -60,11 +55,8 @@ def model_card(
 
 
 def _head(task: str, provenance: Mapping[str, Any]) -> str:
-    lines = ["---", "library_name: mlx", f"pipeline_tag: {task}", "tags:", "- mlx", "- mlx-mixer", "- masked-mixer"]
     source = str(provenance.get("source", ""))
-    if looks_like_reference(source):
-        lines += [f"base_model: {source}", "base_model_relation: finetune"]
-    return "\n".join([*lines, "---\n"])
+    return card_head(task, source if looks_like_reference(source) else None)
 
 
 def _summary(does: str, config: Mapping[str, Any], parameters: int, weight_bytes: int) -> str:

@@ -3,15 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from mlx_mixer.errors import MixerError, ModelNotFoundError
+from mlx_mixer.training.plot import COLOURS, Line, line_chart
 
 # One point stands for so many steps.
 STEPS_PER_POINT = 10
-_WIDTH, _HEIGHT, _MARGIN = 900, 360, 48
-_COLOURS = ("#3b6ea5", "#b5562b", "#4c8c4a", "#7d5aa6")
-_GRID_LINES = 5
 
 Curve = list[tuple[int, float]]
 
@@ -37,22 +34,13 @@ def curve_lines(curves: Mapping[str, Curve]) -> str:
 
 def curve_svg(curves: Mapping[str, Curve]) -> str:
     """A picture with the runs one after the other, steps to the right and loss upwards."""
-    steps = sum(curve[-1][0] for curve in curves.values())
-    highest = max(loss for curve in curves.values() for _, loss in curve)
-    parts = [_grid(highest)]
-    before = 0
-    for index, (run, curve) in enumerate(curves.items()):
-        colour = _COLOURS[index % len(_COLOURS)]
-        points = " ".join(f"{_x(before + step, steps):.1f},{_y(loss, highest):.1f}" for step, loss in curve)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        label = escape(f"{run}: {curve[-1][0]} steps, {curve[-1][1]:.2f} nats")
-        parts.append(_text(_x(before, steps) + 6, _MARGIN / 2 + 16 * (index % 2), label, colour))
+    lines, before = [], 0
+    for number, (run, curve) in enumerate(curves.items()):
+        points = [(before + step, loss) for step, loss in curve]
+        label = f"{run}: {curve[-1][0]} steps, {curve[-1][1]:.2f} nats"
+        lines.append(Line(points, label, COLOURS[number % len(COLOURS)]))
         before += curve[-1][0]
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
-        f'font-size="12">\n<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>\n{body}\n</svg>\n'
-    )
+    return line_chart(lines, title="loss, nats", from_zero=True)
 
 
 def _curve(log: Path) -> Curve:
@@ -62,27 +50,10 @@ def _curve(log: Path) -> Curve:
     steps = [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
     if not steps:
         raise MixerError(f"{log} holds no step")
-    groups = (steps[start : start + STEPS_PER_POINT] for start in range(0, len(steps), STEPS_PER_POINT))
-    return [(group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups]
+    return averaged(steps, STEPS_PER_POINT)
 
 
-def _grid(highest: float) -> str:
-    levels = [highest * index / _GRID_LINES for index in range(_GRID_LINES + 1)]
-    return "\n".join(_grid_line(level, _y(level, highest)) for level in levels)
-
-
-def _grid_line(level: float, y: float) -> str:
-    line = f'<line x1="{_MARGIN}" x2="{_WIDTH - _MARGIN}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>'
-    return line + _text(8, y + 4, f"{level:.1f}", "#555555")
-
-
-def _text(x: float, y: float, text: str, colour: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}">{text}</text>'
-
-
-def _x(step: int, steps: int) -> float:
-    return _MARGIN + (_WIDTH - 2 * _MARGIN) * step / steps
-
-
-def _y(loss: float, highest: float) -> float:
-    return _HEIGHT - _MARGIN - (_HEIGHT - 2 * _MARGIN) * loss / highest
+def averaged(points: Sequence[tuple[int, float]], count: int) -> Curve:
+    """The mean of every `count` points, at the place of the last of them."""
+    groups = (points[start : start + count] for start in range(0, len(points), count))
+    return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]

@@ -18,6 +18,7 @@ from mlx_mixer.atomic import write_atomically
 from mlx_mixer.errors import MixerError, ResourceError, UsageError
 from mlx_mixer.training.averaging import WeightAverage
 from mlx_mixer.training.ranks import Ranks, current_ranks
+from mlx_mixer.training.record import RunRecord
 
 LOG_NAME = "training_log.jsonl"
 _WORK = "training"
@@ -205,6 +206,11 @@ class RunFolder:
     def entries(self) -> list[dict[str, Any]]:
         """The log, oldest first."""
         return _read_log(self.log)
+
+    def record(self) -> RunRecord:
+        """The run so far, for a report."""
+        settings = json.loads(self._settings.read_text(encoding="utf-8")) if self._settings.exists() else {}
+        return RunRecord(settings, self.entries(), self.ranks.size)
 
     def last_loss(self) -> float:
         """Loss of the last step in the log."""
