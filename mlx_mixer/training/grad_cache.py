@@ -51,7 +51,8 @@ class CachedGradients:
         by_representations = mx.value_and_grad(loss)
 
         # Compiled piece by piece: each shape of chunk is one graph, and no graph holds two chunks' activations.
-        @partial(mx.compile, inputs=state)
+        # Differentiating leaves its own arrays in the model, so that weights go out as they came in.
+        @partial(mx.compile, inputs=state, outputs=state)
         def whole(others: Sequence[mx.array], *chunk: mx.array) -> Any:
             return through_all(model, others, *chunk)
 
@@ -59,7 +60,7 @@ class CachedGradients:
         def forward(*chunk: mx.array) -> mx.array:
             return represent(model, *chunk)
 
-        @partial(mx.compile, inputs=state)
+        @partial(mx.compile, inputs=state, outputs=state)
         def backward(gradients: Any, held: mx.array, *chunk: mx.array) -> Any:
             _, added = through_one(model, held, *chunk)
             return added if gradients is None else tree_map(mx.add, gradients, added)

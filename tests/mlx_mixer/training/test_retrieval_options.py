@@ -89,6 +89,17 @@ def test_a_run_with_everything_resumes_exactly(data: Path, tmp_path: Path, throu
     assert not (tmp_path / "cut" / "training").exists()
 
 
+@pytest.mark.parametrize("tokens_per_chunk", [1 << 20, 512])
+def test_compiled_steps_through_the_blocks_take_the_same_course(
+    data: Path, tmp_path: Path, tokens_per_chunk: int
+) -> None:
+    options: dict[str, Any] = {"through_blocks": True, "tokens_per_chunk": tokens_per_chunk, "loop": {"steps": 3}}
+    plain = losses(retrieval_run(data, tmp_path / "plain", **options))
+    mx.enable_compile()
+    compiled = losses(retrieval_run(data, tmp_path / "compiled", **options))
+    np.testing.assert_allclose(compiled, plain, rtol=1e-4)
+
+
 def test_one_positive_learns(data: Path, tmp_path: Path) -> None:
     run = retrieval_run(data, tmp_path / "out", loss="one-positive", rows=8, temperature=0.02)
     found = losses(run)
