@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlx_mixer.cli.docs_check import check
-from mlx_mixer.cli.library import ProgressLine, open_library
+from mlx_mixer.cli.library import BUNDLED, ProgressLine, open_library
 from mlx_mixer.cli.output import human_bytes, narrate, print_json
 from mlx_mixer.cli.reports import print_report
 from mlx_mixer.cli.upkeep import repair, retry, watch
@@ -40,7 +40,7 @@ def add(context: click.Context, paths: tuple[str, ...], words_only: bool, verbos
     Ctrl+C stops; what was done is kept, and the next `docs add` goes on from there.
     """
     line = ProgressLine()
-    with open_library(words_only=words_only) as library:
+    with open_library(words_only=words_only, embeds=True) as library:
         try:
             report = library.add(paths, progress=line) if paths else library.refresh(progress=line)
         finally:
@@ -101,6 +101,7 @@ def status(as_json: bool) -> None:
     click.echo(f"documents  {state.documents} in {state.chunks} passages")
     done = 100.0 if not state.chunks else 100.0 * (state.chunks - state.pending) / state.chunks
     click.echo(f"meaning    {done:.0f} %" + (f", {state.pending} passages to go" if state.pending else ""))
+    click.echo(f"embedder   {_embedder(state)}")
     click.echo(f"health     {_health(state)}")
     click.echo(f"watched    {f'by process {state.watcher}' if state.watcher else 'no (docs watch)'}")
     click.echo(f"left out   {state.skipped} on purpose, {state.failed} unreadable (docs list --left-out)")
@@ -116,7 +117,7 @@ def status(as_json: bool) -> None:
     show_default=True,
     help="A Parquet file, or a LanceDB folder with the table `chunks`.",
 )
-@click.option("--vectors", is_flag=True, help="Write the vectors of the bundled embedder too.")
+@click.option("--vectors", is_flag=True, help="Write the vectors of the library's embedder too.")
 @click.option(
     "--precision",
     type=click.Choice(["float16", "float32"]),
@@ -141,6 +142,16 @@ def export(out: Path, kind: "Format", vectors: bool, precision: "Precision", as_
         print_json({"out": str(out), "format": kind, "passages": count, "bytes": size, "vectors": vectors})
     else:
         click.echo(f"{count} passages in {safe_line(str(out))} ({human_bytes(size)})")
+
+
+def _embedder(state: "LibraryStatus") -> str:
+    name = "the bundled model" if state.embedder == BUNDLED else safe_line(state.embedder)
+    if state.adapting:
+        name += f"; process {state.adapting} adapts it to your files"
+    if state.incoming is None:
+        return name
+    incoming = "the bundled model" if state.incoming == BUNDLED else safe_line(state.incoming)
+    return f"{name}; {incoming} takes over after {state.incoming_pending} passages (docs add goes on)"
 
 
 def _health(state: "LibraryStatus") -> str:

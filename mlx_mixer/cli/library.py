@@ -16,31 +16,51 @@ if TYPE_CHECKING:
     from mlx_mixer.documents.events import Progress
     from mlx_mixer.documents.library import Library
 
+# Also in `mlx_mixer.documents.embedder_choice`, which takes longer to import.
+BUNDLED = "default"
+_UNDO = "mlx-mixer train retrieval --docs --undo"
 _STAGES = {"scan": "looking at files", "text": "reading", "meaning": "embedding passages", "export": "writing passages"}
 _REDRAW_SECONDS = 0.1
 _PATH_CHARACTERS = 50
 
 
 @contextmanager
-def open_library(*, words_only: bool = False) -> Iterator["Library"]:
-    """Open the user's library, with the bundled embedder where that can be had."""
+def open_library(*, words_only: bool = False, embeds: bool = False) -> Iterator["Library"]:
+    """Open the user's library, with its embedder where that can be had.
+
+    Args:
+        words_only: Load none.
+        embeds: The library will embed: a model that is taking over gets on with that.
+    """
     # The library needs SQLite tools that take a tenth of a second to import; `--help` must not pay for them.
     from mlx_mixer.documents.library import Library
 
     with Library() as library:
         if not words_only:
-            _attach_embedder(library)
+            attach_embedders(library, embeds=embeds)
         yield library
 
 
-def _attach_embedder(library: "Library") -> None:
+def attach_embedders(library: "Library", *, embeds: bool = False) -> None:
+    """Attach what a library's settings name, or the bundled model where that cannot be loaded; say so on stderr."""
+    choice = library.embedder_choice()
+    if not _attach(library, choice.current) and choice.current != BUNDLED:
+        narrate(f"searching by the bundled model; to stay with it: {_UNDO}")
+        _attach(library, BUNDLED)
+    if embeds and choice.incoming is not None and not _attach(library, choice.incoming.name):
+        narrate(f"it was to take over from the present one; to give that up: {_UNDO}")
+
+
+def _attach(library: "Library", name: str) -> bool:
     try:
         from mlx_mixer.embedding import load_embedder  # imports MLX
 
-        library.attach(load_embedder())
+        library.attach(load_embedder(name))
     except (MixerError, ImportError, OSError) as error:
         # Words are worth having without meaning; say so and go on.
-        narrate(f"working with words only: {error}")
+        narrate(f"working with words only: {error}" if name == BUNDLED else f"the model {name} cannot be used: {error}")
+        return False
+    return True
 
 
 class ProgressLine:

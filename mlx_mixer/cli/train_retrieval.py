@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mlx_mixer.cli.train_docs import PairsOrDocs
 from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options, loop_settings, narrate_first
 
 # Options that `RetrievalRun` knows by the same name.
@@ -25,7 +26,11 @@ def sizes(_context: click.Context, _parameter: click.Parameter, value: str | Non
         raise click.BadParameter(f"{value!r} is no list of sizes; write for example 64,128") from error
 
 
-@click.command()
+@click.command(
+    cls=PairsOrDocs,
+    epilog="With --docs in place of PAIRS and options: adapt the embedder to the documents of your library; see "
+    "mlx-mixer train retrieval --docs --help.",
+)
 @click.argument("pairs", nargs=-1, required=True, type=PATH)
 @click.option("--init", required=True, type=PATH, help="Model folder to start from.")
 @click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")

@@ -38,7 +38,7 @@ def watch(words_only: bool, minutes: float) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    with open_library(words_only=words_only) as library, watcher_lock(library.path):
+    with open_library(words_only=words_only, embeds=True) as library, watcher_lock(library.path):
         if not library.root_paths():
             narrate("nothing to watch yet; add a folder with: mlx-mixer docs add PATH")
         narrate("watching; Ctrl+C ends it")
@@ -57,7 +57,7 @@ def retry(context: click.Context, paths: tuple[str, ...], words_only: bool, as_j
     A file that changes, or gets a better reader, is read again without being asked for.
     """
     line = ProgressLine()
-    with open_library(words_only=words_only) as library:
+    with open_library(words_only=words_only, embeds=True) as library:
         try:
             report = library.retry(paths, progress=line)
         finally:

@@ -8,8 +8,9 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from mlx_mixer.documents.close_up import Spans, matches_in
+from mlx_mixer.documents.embedder_choice import BUNDLED, stored_choice
 from mlx_mixer.documents.events import FileNote
-from mlx_mixer.documents.lock import watching_process
+from mlx_mixer.documents.lock import adapting_process, watching_process
 from mlx_mixer.documents.meaning import pending_chunks
 from mlx_mixer.documents.migrations import schema_version
 from mlx_mixer.documents.query import Query
@@ -72,6 +73,10 @@ class LibraryStatus:
         checked: Unix time when its file was last found sound; None before the first time.
         backed_up: Unix time of the newest copy beside it.
         watcher: Id of the process that watches the folders, if one does.
+        embedder: Name of the model whose vectors are searched.
+        incoming: Name of the one that is taking over, if any.
+        incoming_pending: Chunks that one has not seen yet.
+        adapting: Id of the process that is training a model on the library, if one does.
     """
 
     path: str
@@ -88,6 +93,10 @@ class LibraryStatus:
     checked: int | None = None
     backed_up: int | None = None
     watcher: int | None = None
+    embedder: str = BUNDLED
+    incoming: str | None = None
+    incoming_pending: int = 0
+    adapting: int | None = None
 
 
 def library_status(db: Database, path: Path, fingerprint: str | None) -> LibraryStatus:
@@ -96,6 +105,8 @@ def library_status(db: Database, path: Path, fingerprint: str | None) -> Library
     chunks = db.execute(
         "SELECT coalesce(sum(chunk_count), 0) FROM contents WHERE unreferenced_since IS NULL"
     ).fetchone()[0]
+    choice = stored_choice(db)
+    incoming = choice.incoming
     files = [path.with_name(path.name + suffix) for suffix in ("", "-wal")]
     return LibraryStatus(
         path=str(path),
@@ -112,6 +123,10 @@ def library_status(db: Database, path: Path, fingerprint: str | None) -> Library
         checked=get_time(db, LAST_CHECK) or None,
         backed_up=get_time(db, LAST_BACKUP),
         watcher=watching_process(path),
+        embedder=choice.current,
+        incoming=None if incoming is None else incoming.name,
+        incoming_pending=0 if incoming is None else pending_chunks(db, incoming.fingerprint),
+        adapting=adapting_process(path),
     )
 
 

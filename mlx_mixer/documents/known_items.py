@@ -6,6 +6,7 @@ would give the answer away is taken out of it: the heading's line and its place 
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,7 @@ _MAX_QUERY = 120
 MIN_REST = 120
 MIN_HEADING_WORDS, _MIN_SENTENCE_WORDS = 2, 3
 _ITEMS_PER_DOCUMENT = 3
+_MARKUP_WORDS = 2
 _DOCSTRING = re.compile(
     r"^([ \t]*)(?:async[ \t]+)?(?:def|class)[ \t]+\w+[^\n]*?(?:\([^\"']*?\)[^\n:]*)?:[ \t]*\n"
     r"([ \t]+[rRuU]?(\"\"\"|''')(.+?)\3[ \t]*\n)",
@@ -164,16 +166,16 @@ def without_heading(chunk: StoredChunk, path: tuple[str, ...]) -> tuple[str, str
     """Take one heading out of a chunk's path, and its line (with the rule below or above it) out of its body."""
     parts = heading_path(chunk)
     lines = chunk.body.splitlines(keepends=True)
-    wanted = _letters(path[-1])
-    # A message names its subject in a line of its own.
-    drop = {i for i, line in enumerate(lines) if wanted and _letters(line) in (wanted, f"subject {wanted}")}
+    drop = {i for i, line in enumerate(lines) if _is_line_of(line, path[-1])}
     drop |= {j for i in drop for j in (i - 1, i + 1) if 0 <= j < len(lines) and _RULE.match(lines[j].strip())}
     body = "".join(line for i, line in enumerate(lines) if i not in drop)
     return _SEPARATOR.join(parts[: len(path) - 1] + parts[len(path) :]), body
 
 
-def _letters(text: str) -> str:
-    return " ".join(words_of(text)).lower()
+def _is_line_of(line: str, heading: str) -> bool:
+    """Whether a line is a heading and at most some mark-up of it: a role, "Subject:", a number."""
+    words, own = Counter(words_of(line.lower())), Counter(words_of(heading.lower()))
+    return bool(own) and own <= words and words.total() - own.total() <= _MARKUP_WORDS
 
 
 def is_question(text: str, words: int) -> bool:

@@ -25,6 +25,13 @@ from mlx_mixer.documents.catalogue import (
 from mlx_mixer.documents.check import MOST_ITEMS, CheckProgress, CheckReport, check_library
 from mlx_mixer.documents.collect import check_and_back_up, collect_garbage, give_back_room
 from mlx_mixer.documents.database import ThreadConnections
+from mlx_mixer.documents.embedder_choice import (
+    EmbedderChoice,
+    Incoming,
+    finish_taking_over,
+    store_incoming,
+    stored_choice,
+)
 from mlx_mixer.documents.events import AddReport, FileNote, Progress, Tally
 from mlx_mixer.documents.export import Format, Precision, count_rows, export_rows, write_table
 from mlx_mixer.documents.failures import FAILURES, failure
@@ -114,6 +121,28 @@ class Library:
         before = self._serving
         self._earlier = before if before and before.embedder.fingerprint != embedder.fingerprint else None
         self._meaning = Meaning(embedder, VectorIndex(embedder.fingerprint, embedder.dims))
+
+    def embedder_choice(self) -> EmbedderChoice:
+        """Return which models this library is to be embedded by; the caller loads and attaches them."""
+        with self._reading() as db:
+            return stored_choice(db)
+
+    def take_over(self, name: str, embedder: TextEmbedder) -> None:
+        """Attach an embedder that is to replace the library's own once it has a vector for every passage.
+
+        `embed_pending`, here or in another process and as often as it is interrupted, brings that about. Until then
+        searches go by the old one.
+
+        Args:
+            name: What its model is called; see `mlx_mixer.documents.embedder_choice`.
+            embedder: The embedder.
+
+        Raises:
+            LibraryError: If another process is writing.
+        """
+        with self._writing() as db, write_transaction(db):
+            store_incoming(db, Incoming(name, embedder.fingerprint))
+        self.attach(embedder)
 
     def add(
         self,
@@ -439,6 +468,12 @@ class Library:
         return None if self._meaning is None else self._meaning.embedder.fingerprint
 
     @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """Give this thread's connection to what measures and mines; nothing may be written by it."""
+        with self._reading() as db:
+            yield db
+
+    @contextmanager
     def _reading(self) -> Iterator[Database]:
         """Give this thread's connection; failures of SQLite become one clear line."""
         try:
@@ -465,6 +500,9 @@ class Library:
             store.remember_embedder(db, leg.embedder.fingerprint, leg.embedder.dims, int(time.time()))
         progress, is_cancelled = progress or _no_progress, is_cancelled or _never
         embed_pending(db, leg.embedder, tally, progress=progress, is_cancelled=is_cancelled)
+        if not tally.cancelled:
+            with write_transaction(db):
+                finish_taking_over(db)
 
 
 def _absolute(path: bytes) -> bytes:

@@ -47,13 +47,42 @@ def watcher_lock(library: Path) -> Iterator[None]:
     Raises:
         LibraryError: If another one does already.
     """
-    descriptor = os.open(_watcher_file(library), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with _role(library, ".watch", "watches this library"):
+        yield
+
+
+@contextmanager
+def adapting_lock(library: Path) -> Iterator[None]:
+    """Be the one process that trains a model on a library.
+
+    Raises:
+        LibraryError: If another one does already.
+    """
+    with _role(library, ".adapt", "adapts search to this library"):
+        yield
+
+
+def watching_process(library: Path) -> int | None:
+    """Return the id of the process that watches a library's folders, if one does."""
+    return _owner(library, ".watch")
+
+
+def adapting_process(library: Path) -> int | None:
+    """Return the id of the process that trains a model on a library, if one does."""
+    return _owner(library, ".adapt")
+
+
+@contextmanager
+def _role(library: Path, suffix: str, what: str) -> Iterator[None]:
+    """Hold a lock that does not keep others from writing."""
+    file = library.with_name(library.name + suffix)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace") or "unknown"
-            raise LibraryError(f"process {owner} watches this library already") from None
+            raise LibraryError(f"process {owner} {what} already") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
@@ -61,10 +90,9 @@ def watcher_lock(library: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def watching_process(library: Path) -> int | None:
-    """Return the id of the process that watches a library's folders, if one does."""
+def _owner(library: Path, suffix: str) -> int | None:
     try:
-        descriptor = os.open(_watcher_file(library), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(library.with_name(library.name + suffix), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -75,10 +103,6 @@ def watching_process(library: Path) -> int | None:
     finally:
         os.close(descriptor)
     return None
-
-
-def _watcher_file(library: Path) -> Path:
-    return library.with_name(library.name + ".watch")
 
 
 def _acquire(descriptor: int, deadline: float) -> None:
