@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("mlx_mixer.cli.models:models", "Find, fetch and show models."),
     "paths": ("mlx_mixer.cli.paths:paths", "Show where files are kept."),
     "search": ("mlx_mixer.cli.search:search", "Find the passage you mean in your files."),
+    "study": ("mlx_mixer.cli.study:study", "Measure the paper's claims on this machine, masked mixer beside Llama."),
     "train": ("mlx_mixer.cli.train:train", "Train a tokenizer, a language model or an embedder."),
 }
 
