@@ -19,7 +19,7 @@ from mlx_mixer.study.settings import (
 )
 
 PATH = click.Path(path_type=Path)
-_TEXTS_HELP = "File (.txt, .md, .rst, .jsonl, .jsonl.gz) or folder; may be repeated. Python's own library if omitted."
+_TEXTS_HELP = "Document, .jsonl, folder or library file; may be repeated. Python's own library if omitted."
 _PAIRS_HELP = "File of pairs (.jsonl, .jsonl.gz); may be repeated. Docstrings of Python's own library if omitted."
 
 

@@ -58,7 +58,7 @@ class _TextStudy:
     compute: Callable[..., dict[str, Any]]
 
     def run(self, name: str, sources: Sources, settings: Any, out: Path, narrate: Narrate) -> dict[str, Any]:
-        texts = study_texts(sources.data)
+        texts = study_texts(sources.data, narrate)
         cells = Cells(out, _decisive(name, texts, settings), self.plan(settings), narrate)
         narrate(f"{len(texts):,} texts; learning {settings.vocab_size} pieces and tokenising")
         return self.compute(tokenised(texts, settings, out), settings, cells)

@@ -43,10 +43,15 @@ class TokenTexts:
     encode: Encode
 
 
-def study_texts(paths: Sequence[Path]) -> list[str]:
-    """The texts of some files and folders, or, without any, Python's own standard library on this machine."""
+def study_texts(paths: Sequence[Path], narrate: Callable[[str], None] | None = None) -> list[str]:
+    """The texts of files, folders and libraries, or, without any, Python's own standard library on this machine.
+
+    Args:
+        paths: Files and folders; see `mlx_mixer.training.text_sources.read_texts` for what is raised.
+        narrate: Told what could not be read.
+    """
     if paths:
-        return read_texts(paths)
+        return read_texts(paths, narrate)
     library = Path(sysconfig.get_path("stdlib"))
     apart = {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3"}
     files = sorted(file for file in library.rglob("*.py") if not apart & set(file.relative_to(library).parts))

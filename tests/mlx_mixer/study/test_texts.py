@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from mlx_mixer.errors import MixerError
-from mlx_mixer.study.pairs import docstring_pairs, pair_ids, study_pairs
+from mlx_mixer.study.pairs import PairTexts, docstring_pairs, pair_ids, study_pairs
 from mlx_mixer.study.settings import RetrievalSettings, StudySettings
 from mlx_mixer.study.texts import even_windows, random_windows, study_texts, tokenised, window_batches
+from mlx_mixer.training.data import Pair
 from mlx_mixer.training.tokenizer import EOS_ID
 
 WORDS = "red green blue warm cold old new near far long short high low deep".split()  # noqa: SIM905
@@ -96,15 +97,22 @@ class Shelf:
     assert "stands out" not in passage
 
 
-def test_pairs_are_divided_without_overlap_and_held_out_files_are_reported_on(tmp_path: Path) -> None:
-    settings = RetrievalSettings(candidates=(32,))
-    pairs = study_pairs([], [], settings)
+@pytest.fixture(scope="module")
+def library_pairs() -> PairTexts:
+    return study_pairs([], [], RetrievalSettings(candidates=(32,)))
+
+
+def test_pairs_are_divided_without_overlap(library_pairs: PairTexts) -> None:
+    pairs = library_pairs
     parts = [{pair.passage for pair in part} for part in (pairs.train, pairs.choose, pairs.report)]
     assert len(parts[2]) == 512
     assert sum(map(len, parts)) == len(set().union(*parts))
     asked = [pair.queries[0] for pair in pairs.report]
     assert len(set(asked)) == len(asked)
 
+
+def test_files_of_held_out_pairs_are_reported_on(tmp_path: Path) -> None:
+    settings = RetrievalSettings(candidates=(32,))
     data, valid = tmp_path / "data.jsonl", tmp_path / "valid.jsonl"
     data.write_text("".join(f'{{"passage": "passage {n}", "query": "query {n}"}}\n' for n in range(200)))
     valid.write_text("".join(f'{{"passage": "other {n}", "query": "question {n}"}}\n' for n in range(80)))
@@ -117,7 +125,7 @@ def test_pairs_are_divided_without_overlap_and_held_out_files_are_reported_on(tm
 
 def test_pairs_are_cut_and_filled_and_know_where_they_end() -> None:
     settings = replace(RetrievalSettings(), query_length=3, context_length=6)
-    pairs = study_pairs([], [], RetrievalSettings(candidates=(32,))).train[:3]
+    pairs = [Pair(f"passage {number}", (f"query {number}",)) for number in range(3)]
     lengths = iter([2, 5, 0, 4, 5, 9])
     found = pair_ids(pairs, lambda texts: [list(range(10, 10 + next(lengths))) for _ in texts], settings)
     assert found.queries.tolist() == [[10, 11, EOS_ID], [10, 11, 12], [EOS_ID, EOS_ID, EOS_ID]]
