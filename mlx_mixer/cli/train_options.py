@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlx_mixer.cli.output import narrate, print_json
+from mlx_mixer.cli.train_progress import Progress as Progress
 from mlx_mixer.paths import default_paths
 
 if TYPE_CHECKING:
-    from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
+    from mlx_mixer.training.loop import LoopSettings, TrainingSummary
 
 PATH = click.Path(path_type=Path)
-# Steps are told about this often: readable on a terminal, short in a log.
-_SECONDS_BETWEEN_LINES = 5.0
 
 
 def loop_options(
@@ -93,32 +92,12 @@ def sources(texts: tuple[Path, ...], docs: bool) -> tuple[Path, ...]:
     return (*texts, library)
 
 
-class Progress:
-    """One line on stderr every few seconds: step, loss, tokens a second, time left."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._recent: list[StepReport] = []
-        self._told = 0.0
-
-    def __call__(self, report: "StepReport") -> None:
-        self._recent = [*self._recent[-49:], report]
-        now = time.monotonic()
-        if now - self._told < _SECONDS_BETWEEN_LINES and report.step < self._steps:
-            return
-        self._told = now
-        seconds = sum(entry.seconds for entry in self._recent)
-        loss = sum(entry.loss for entry in self._recent) / len(self._recent)
-        speed = sum(entry.tokens for entry in self._recent) / seconds
-        left = (self._steps - report.step) * seconds / len(self._recent)
-        narrate(f"step {report.step}/{self._steps}  loss {loss:.3f}  {speed:,.0f} tokens/s  {left / 60:.0f} min left")
-
-
 def narrate_first(message: str) -> None:
     """Tell people what is going on, in the first of the processes that train together."""
     from mlx_mixer.training.ranks import current_ranks
 
     if current_ranks().is_first:
+        Progress.make_room()
         narrate(message)
 
 

@@ -19,6 +19,7 @@ from mlx_mixer.models.autoencoding import AutoencodingMixer
 from mlx_mixer.training.data import read_texts
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
+from mlx_mixer.training.ranks import current_ranks
 from mlx_mixer.training.reconstruction import (
     FullWindows,
     Reconstruction,
@@ -112,6 +113,7 @@ def train_autoencoder(
     Raises:
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
+    current_ranks().require_one("train autoencoder")
     mx.random.seed(run.loop.seed)
     texts = read_texts(run.data, narrate)
     source = run.init or run.tokenizer

@@ -23,6 +23,7 @@ from mlx_mixer.training.frozen_pairs import FrozenPairs, draw_candidates, embed_
 from mlx_mixer.training.hard_negatives import Numbers, SameText
 from mlx_mixer.training.loop import Batch, LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
+from mlx_mixer.training.ranks import current_ranks
 from mlx_mixer.training.run_folder import RunFolder
 
 _VALIDATION_QUERIES = 500
@@ -118,6 +119,7 @@ def train_reranker(
     Raises:
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
+    current_ranks().require_one("train reranker")
     mx.random.seed(run.loop.seed)
     source = resolve_model(run.embedder)
     pairs, valid = _divided(run)
