@@ -21,18 +21,20 @@ from mlx_mixer.errors import MixerError
 from mlx_mixer.paths import Paths
 from mlx_mixer.safe_text import safe_text
 from tui import crash, messages
+from tui.adapting import Adapting
 from tui.asking import Asking
 from tui.commands import ContextCommands, commands_of
 from tui.draft import load_draft
 from tui.engine import Engine
 from tui.events import EmbedderReady, EngineEvent, LibraryEvent
 from tui.external import ExternalEditor
+from tui.following import EmbedderFollower
 from tui.keeping import Keeper, write_text
 from tui.keymap import Keys, bind, key_name
 from tui.librarian import Librarian
 from tui.models_on_disk import list_models
 from tui.preferences import Preferences, load_preferences
-from tui.reducer import apply_event, begins_meaning, needs_bundled_model
+from tui.reducer import apply_event, needs_bundled_model
 from tui.screens.chat import ChatScreen
 from tui.screens.help import EDITING_KEYS, HelpScreen
 from tui.screens.models import Choice, ModelPicker
@@ -100,6 +102,10 @@ class MixerApp(App[int]):
         self.search_screen = SearchScreen(self.session)
         self.chat_screen = ChatScreen(self.session)
         self._asking = Asking(self.session, engine, librarian)
+        self._follower = EmbedderFollower(self.session)
+        self._adapting = Adapting(
+            lambda event: self._reporter(messages.LibraryReport)(event), lambda: self._librarian.look_again()
+        )
         self._query = ""
         self._draft_timer: Timer | None = None
         self._interrupted_at = float("-inf")
@@ -151,6 +157,7 @@ class MixerApp(App[int]):
         self.keep_preferences()
         self._engine.cancel()
         self._librarian.stop_indexing()
+        self._adapting.stop()
         self.exit(return_code=code)
 
     def stop_work(self, timeout_seconds: float = STOP_SECONDS) -> bool:
@@ -194,8 +201,8 @@ class MixerApp(App[int]):
         apply_event(self.session, event)
         if needs_bundled_model(self.session, event):
             self._engine.load(None)
-        if begins_meaning(event) and self.session.meaning == "waiting":
-            self._engine.load_embedder()
+        if (name := self._follower.next_after(event)) is not None:
+            self._engine.load_embedder(name)
         if isinstance(event, EmbedderReady) and (embedder := self._engine.embedder) is not None:
             self._librarian.attach(embedder)
         self._asking.take(event)
@@ -242,6 +249,7 @@ class MixerApp(App[int]):
     @on(messages.IndexingStopRequested)
     def _stop_indexing(self) -> None:
         self._librarian.stop_indexing()
+        self._adapting.stop()
 
     @on(messages.FolderWanted)
     def _ask_for_folder(self) -> None:
@@ -311,6 +319,14 @@ class MixerApp(App[int]):
         hint = "A new file; one that exists is left alone."
         self.push_screen(PathDialog("Save the text as", hint, check_new_file), self._save_text)
 
+    def action_adapt(self) -> None:
+        """Adapt the embedder to the library, in another process."""
+        if self._adapting.is_running:
+            notice(self, "Search is being adapted already.")
+            return
+        notice(self, "Adapting search to your files takes some minutes; everything works meanwhile.")
+        self._adapting.start()
+
     def action_help(self) -> None:
         keys = [(key, active.binding.tooltip) for active, key in commands_of(self.screen)]
         extra = EDITING_KEYS if self.current_mode == "write" else ()
@@ -336,4 +352,9 @@ class MixerApp(App[int]):
         return key_name(binding.key).replace("Ctrl+", "^")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002  # as inherited
+        yield SystemCommand(
+            "search: adapt to my files",
+            "Learn what your documents mean, and keep it if it finds more",
+            self.action_adapt,
+        )
         yield SystemCommand("view: theme", "Change the colours: ink is dark, paper is light", self.action_change_theme)

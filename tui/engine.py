@@ -69,8 +69,8 @@ class Engine(Protocol):
     def load(self, path: Path | None) -> None:
         """Load the model in a folder, or the bundled one, and use it from then on."""
 
-    def load_embedder(self) -> None:
-        """Load what search by meaning needs."""
+    def load_embedder(self, name: str) -> None:
+        """Load what search by meaning needs: a model by its name, "default" for the bundled one."""
 
     def write(self, run: int, prompt: str, settings: SamplingSettings) -> None:
         """Continue `prompt` as run number `run`."""
@@ -175,8 +175,8 @@ class MlxEngine:
         self.cancel()
         self._jobs.submit(lambda: self._load(path), urgency=WRITE)
 
-    def load_embedder(self) -> None:
-        self._jobs.submit(self._load_embedder, urgency=DOCUMENTS)
+    def load_embedder(self, name: str) -> None:
+        self._jobs.submit(lambda: self._load_embedder(name), urgency=DOCUMENTS)
 
     def write(self, run: int, prompt: str, settings: SamplingSettings) -> None:
         self._begin(_Run(run, lambda this: self._loaded().stream(prompt, settings, self._is_over(this))))
@@ -215,11 +215,11 @@ class MlxEngine:
         self._prompts.clear()  # they were in another model's tokens
         self._emit(ModelReady(path, writer.context_length))
 
-    def _load_embedder(self) -> None:
+    def _load_embedder(self, name: str) -> None:
         from mlx_mixer.embedding import load_embedder  # imports MLX
 
         try:
-            self._embedder = EngineEmbedder(self._jobs, load_embedder())
+            self._embedder = EngineEmbedder(self._jobs, load_embedder(name))
         except Exception as error:  # search by words does not need it
             self._emit(EmbedderFailed(_one_line(error)))
             return

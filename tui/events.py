@@ -153,11 +153,15 @@ class LibraryState:
         documents: Files in it.
         passages: Chunks of text in it.
         with_meaning: Chunks that have an embedding of the current model.
+        embedder: Name of the model that searches go by.
+        incoming: Name of the one that is taking over from it, if any.
     """
 
     documents: int = 0
     passages: int = 0
     with_meaning: int = 0
+    embedder: str = "default"
+    incoming: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from tui.events import (
 from tui.jobs import JobThread
 
 if TYPE_CHECKING:
+    from mlx_mixer.documents.embedder_choice import EmbedderChoice
     from mlx_mixer.documents.events import AddReport, Progress
     from mlx_mixer.documents.library import Library
     from mlx_mixer.documents.search import SearchResult
@@ -64,6 +65,7 @@ class Librarian:
         self._emit: Emit = lambda _: None
         self._library: Library | None = None
         self._newest_search = 0
+        self._choice: EmbedderChoice | None = None
         self._stop_indexing = threading.Event()
 
     def start(self, emit: Emit) -> None:
@@ -99,6 +101,10 @@ class Librarian:
         """Search by meaning from now on, and embed what has not been embedded."""
         self._ask(lambda library: library.attach(embedder))
         self._work(lambda library: self._embed_pending(library))
+
+    def look_again(self) -> None:
+        """Report what the library holds now; answered by `LibraryState`."""
+        self._ask(self._report_state)
 
     def add(self, path: Path) -> None:
         """Take in a file or folder; reported by `IndexingProgress` and `IndexingFinished`."""
@@ -156,6 +162,8 @@ class Librarian:
         except EngineBusyError:
             result = library.search(query, limit=SEARCH_LIMIT, prefix=True, grouped=True, words_only=True)
             self._ask_again_soon(serial, query)
+        if self._choice is not None and library.embedder_choice() != self._choice:
+            self._report_state(library)  # another process has changed it
         passages = found_passages(result)
         seconds = self._clock() - began
         self._emit(SearchFinished(serial, query, passages, seconds, result.match, result.notes))
@@ -203,7 +211,9 @@ class Librarian:
 
     def _report_state(self, library: "Library") -> None:
         status = library.status()
-        self._emit(LibraryState(status.documents, status.chunks, status.chunks - status.pending))
+        self._choice = library.embedder_choice()
+        with_meaning = status.chunks - status.pending
+        self._emit(LibraryState(status.documents, status.chunks, with_meaning, status.embedder, status.incoming))
 
     def _add(self, library: "Library", path: Path) -> None:
         self._index(library, lambda progress: library.add([path], progress=progress, is_cancelled=self._is_stopped))

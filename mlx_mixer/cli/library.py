@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -61,6 +61,30 @@ def _attach(library: "Library", name: str) -> bool:
         narrate(f"working with words only: {error}" if name == BUNDLED else f"the model {name} cannot be used: {error}")
         return False
     return True
+
+
+class EmbedderFollower:
+    """Attaches what a library's settings name whenever that changes, for programs that stay.
+
+    Args:
+        library: The library, with its embedders attached.
+    """
+
+    def __init__(self, library: "Library") -> None:
+        self._library = library
+        self._seen = library.embedder_choice()
+
+    def __call__(self) -> None:
+        """Look whether it changed, and embed what the new one has not seen."""
+        from mlx_mixer.documents.lock import LibraryBusyError
+
+        choice = self._library.embedder_choice()
+        if choice == self._seen:
+            return
+        attach_embedders(self._library, embeds=True)
+        with suppress(LibraryBusyError):  # whoever writes embeds it, or the next round does
+            self._library.embed_pending()
+        self._seen = self._library.embedder_choice()
 
 
 class ProgressLine:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlx_mixer.cli.library import ProgressLine, open_library
+from mlx_mixer.cli.library import EmbedderFollower, ProgressLine, open_library
 from mlx_mixer.cli.output import narrate, print_json
 from mlx_mixer.cli.reports import print_report, summary
 from mlx_mixer.paths import default_paths
@@ -42,7 +42,14 @@ def watch(words_only: bool, minutes: float) -> None:
         if not library.root_paths():
             narrate("nothing to watch yet; add a folder with: mlx-mixer docs add PATH")
         narrate("watching; Ctrl+C ends it")
-        Watcher(library, _narrate_report, WatchTimes(sweep=60.0 * minutes)).run(stop)
+        follow = None if words_only else EmbedderFollower(library)
+
+        def tell(report: "AddReport") -> None:
+            _narrate_report(report)
+            if follow is not None:
+                follow()
+
+        Watcher(library, tell, WatchTimes(sweep=60.0 * minutes)).run(stop)
     narrate("not watching any more; what was done is kept")
 
 

@@ -19,6 +19,7 @@ from mlx_mixer.personal.provenance import write_provenance
 # Another process that indexes lets go of the library between two rounds.
 _PATIENCE_SECONDS = 300.0
 _RETRY_SECONDS = 0.5
+_PREFIX = "personal-"
 
 Result = TypeVar("Result")
 
@@ -34,8 +35,8 @@ def install(
 ) -> str:
     """Keep a model that has won and let it take the library over.
 
-    Searches go by the present model until the new one has a vector for every passage. Killed before, the work goes on
-    with the next `docs add`.
+    The caller holds the library's `adapting_lock`. Searches go by the present model until the new one has a vector for
+    every passage. Killed before, the work goes on with the next `docs add`.
 
     Args:
         library: The library.
@@ -51,6 +52,8 @@ def install(
     Raises:
         LibraryBusyError: If another process keeps writing to the library.
     """
+    for left_over in models.glob(f".{_PREFIX}*.partial"):
+        shutil.rmtree(left_over, ignore_errors=True)  # of a process that was killed
     name = _free_name(models)
     facts = {
         "origin": candidate.origin,
@@ -92,7 +95,7 @@ def undo(library: Library, *, progress: Callable[[Progress], None]) -> None:
 
 
 def _free_name(models: Path) -> str:
-    base = f"personal-{time.strftime('%Y-%m-%d')}"
+    base = f"{_PREFIX}{time.strftime('%Y-%m-%d')}"
     names = (base if number == 1 else f"{base}-{number}" for number in range(1, 1000))
     return next(name for name in names if not (models / name).exists())
 

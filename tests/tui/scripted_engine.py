@@ -61,7 +61,7 @@ class ScriptedEngine:
         self.questions: list[ChatRequest] = []
         self.answers: list[int] = []
         self.cancellations = 0
-        self.embedder_requests = 0
+        self.embedders_asked: list[str] = []
         self.is_stopped = False
         self.embedder: TextEmbedder | None = None
 
@@ -73,8 +73,8 @@ class ScriptedEngine:
         if self._is_ready:
             self._emit(ModelReady(path, self._context_length))
 
-    def load_embedder(self) -> None:
-        self.embedder_requests += 1
+    def load_embedder(self, name: str) -> None:
+        self.embedders_asked.append(name)
 
     def write(self, run: int, prompt: str, settings: SamplingSettings) -> None:
         self.requests.append((run, prompt, settings))

@@ -165,7 +165,7 @@ class OneDimension:
 async def test_meaning_is_loaded_after_the_model_and_catches_up_with_the_documents(
     pilot: Pilot[int], engine: ScriptedEngine, notes: Path
 ) -> None:
-    await wait_until(pilot, lambda: engine.embedder_requests == 1)
+    await wait_until(pilot, lambda: engine.embedders_asked == ["default"])
     await add(pilot, notes)
     engine.embedder = OneDimension()
     engine._emit(EmbedderReady())
