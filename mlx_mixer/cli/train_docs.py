@@ -1,7 +1,6 @@
 """`mlx-mixer train retrieval --docs`: adapting the embedder to the documents of the library."""
 
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -75,17 +74,17 @@ def adapt_to_docs(dry_run: bool, pairs_out: Path | None, undo: bool, steps: int,
 
 
 def _adapt(library: Any, mined: "Mined", settings: Any, tell: "_Steps", mining: float, as_json: bool) -> None:
-    from mlx_mixer.personal.adapt import adapt
+    from mlx_mixer.personal.adapt import MODEL, adapt, work_folder
     from mlx_mixer.personal.install import install
 
-    with tempfile.TemporaryDirectory(prefix="mlx-mixer-adapted-") as folder:
-        candidate = adapt(library, mined, settings, Path(folder), report=tell, is_cancelled=lambda: False)
+    with work_folder(library.path) as work:
+        candidate = adapt(library, mined, settings, work, report=tell, is_cancelled=lambda: False)
         name, seconds = None, {"mining": round(mining, 1), **candidate.seconds}
         if candidate.outcome.is_better:
             started = time.perf_counter()
             line = ProgressLine()
             try:
-                name = install(library, Path(folder), candidate, mined, default_paths().models, progress=line)
+                name = install(library, work / MODEL, candidate, mined, default_paths().models, progress=line)
             finally:
                 line.clear()
             seconds["embedding"] = round(time.perf_counter() - started, 1)

@@ -3,10 +3,12 @@
 Everything happens in a folder that vanishes, until the new model has won: a process that is killed changes nothing.
 """
 
+import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,9 @@ from mlx_mixer.training.retrieval_run import RetrievalRun, train_retrieval
 LEAST_TRAIN, LEAST_VALID, LEAST_TEST = 150, 30, 60
 # Passages among which questions are looked for while weights are chosen: fewer, because that is done five times.
 _VALID_CHUNKS = 5_000
+
+MODEL = "model"
+_WORK_PREFIX = ".adapting-"
 
 Report = Callable[[str, int, int], None]
 
@@ -100,6 +105,18 @@ class Candidate:
     seconds: dict[str, float]
 
 
+@contextmanager
+def work_folder(library: Path) -> Iterator[Path]:
+    """Give an empty folder beside a library that vanishes afterwards; the caller holds its `adapting_lock`.
+
+    What a process left that was killed goes first.
+    """
+    for left_over in library.parent.glob(f"{_WORK_PREFIX}*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_WORK_PREFIX, dir=library.parent) as name:
+        yield Path(name)
+
+
 def mine_library(library: Library, settings: AdaptSettings, report: Report) -> Mined:
     """Mine pairs and split them by file.
 
@@ -130,7 +147,7 @@ def adapt(
     library: Library,
     mined: Mined,
     settings: AdaptSettings,
-    out: Path,
+    work: Path,
     *,
     report: Report,
     is_cancelled: Callable[[], bool],
@@ -141,7 +158,7 @@ def adapt(
         library: The library; nothing is written to it.
         mined: Its pairs.
         settings: The dials.
-        out: Empty folder for the model, whether or not it is better.
+        work: Empty folder; the model ends up in its folder `MODEL`, whether or not it is better.
         report: Told what is being done, how many steps of it and of how many (0 where that is not known).
         is_cancelled: Asked now and then; True ends with an error.
 
@@ -152,13 +169,13 @@ def adapt(
     clock = _Clock()
     before = library.embedder_choice().current
     origin = origin_of(before)
-    with tempfile.TemporaryDirectory(prefix="mlx-mixer-adapt-") as name:
-        work = Path(name)
-        steps = _train(mined.split, origin, work, settings, report, is_cancelled)
-        clock.lap("training")
-        share, old_scale, new_scale = _choose(library, mined.split, origin, before, work, report, is_cancelled)
-        clock.lap("choosing")
-        write_mixture(resolve_model(origin), work / "trained", share, out)
+    steps = _train(mined.split, origin, work, settings, report, is_cancelled)
+    clock.lap("training")
+    share, old_scale, new_scale = _choose(library, mined.split, origin, before, work, report, is_cancelled)
+    clock.lap("choosing")
+    out = work / MODEL
+    out.mkdir()
+    write_mixture(resolve_model(origin), work / "trained", share, out)
     old, new = load_embedder(before), load_embedder(out)
     ranks = _ranks(library, mined.split.test, (old, new), settings.most_chunks, "testing", report, is_cancelled)
     clock.lap("testing")
