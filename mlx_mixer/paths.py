@@ -32,6 +32,11 @@ class Paths:
     def log(self) -> Path:
         return self.state / "mlx-mixer.log"
 
+    @property
+    def chat_history(self) -> Path:
+        """The questions that were typed at `mlx-mixer chat`."""
+        return self.state / "chat_history"
+
 
 def default_paths(environ: Mapping[str, str] | None = None) -> Paths:
     """Folders by the XDG base directory rules, on every platform alike.

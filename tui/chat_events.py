@@ -53,6 +53,7 @@ class ChatSource:
     heading: str
     tokens: int
     left_out: str
+    page_kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class ChatQuote:
         line: Line it stands at, counted from 1.
         page: Its page; None where the document has none.
         remark: What else there is to know, in one line; "" if nothing.
+        page_kind: What such a page is called: "page", "slide" ...
     """
 
     start: int
@@ -142,6 +144,7 @@ class ChatQuote:
     line: int = 0
     page: int | None = None
     remark: str = ""
+    page_kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ def prepare_prompt(writer: "Writer", request: ChatRequest) -> "tuple[PromptPrepa
     grounding = prompt.grounding
     sources = () if grounding is None else grounding.sources
     shown = tuple(
-        ChatSource(each.number, each.path, each.line, each.page, each.heading, each.tokens, each.left_out)
+        ChatSource(
+            each.number, each.path, each.line, each.page, each.heading, each.tokens, each.left_out, each.page_kind
+        )
         for each in sources
     )
     prepared = PromptPrepared(
@@ -61,4 +63,6 @@ def shown_quote(quote: "CheckedQuote") -> ChatQuote:
         "the file is gone": quote.file == "gone",
     }
     remark = "; ".join(text for text, is_so in remarks.items() if is_so)
-    return ChatQuote(quote.start, quote.end, True, quote.source, quote.path, quote.line, quote.page, remark)
+    return ChatQuote(
+        quote.start, quote.end, True, quote.source, quote.path, quote.line, quote.page, remark, quote.page_kind
+    )

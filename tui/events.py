@@ -95,6 +95,7 @@ class FoundPassage:
         meaning_marks: Character spans of `snippet` that are near the query in meaning.
         match: How good it is: "strong", "weak" or "none".
         page: Its page, counted from 1, where it has one.
+        page_kind: What such a page is called: "page", "slide" ...
         is_further: Another place in the file of the passage before it.
     """
 
@@ -108,6 +109,7 @@ class FoundPassage:
     meaning_marks: tuple[tuple[int, int], ...] = ()
     match: str = "strong"
     page: int | None = None
+    page_kind: str = ""
     is_further: bool = False
 
 

@@ -254,11 +254,21 @@ def found_passages(result: "SearchResult") -> tuple[FoundPassage, ...]:
             meaning_marks=hit.meaning_marks,
             match=hit.match,
             page=hit.page,
+            page_kind=hit.page_kind,
         )
         passages.append(found)
         passages += [
             FoundPassage(
-                place.chunk_id, hit.path, place.line, place.heading, "", (), "", page=place.page, is_further=True
+                place.chunk_id,
+                hit.path,
+                place.line,
+                place.heading,
+                "",
+                (),
+                "",
+                page=place.page,
+                page_kind=hit.page_kind,
+                is_further=True,
             )
             for place in hit.places
         ]

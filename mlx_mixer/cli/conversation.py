@@ -30,7 +30,6 @@ HELP = """\
 /help     this
 /quit     leave (so does Ctrl+D)
 Ctrl+C stops an answer and keeps what was written. A question that begins with a slash needs a space before it."""
-HISTORY_NAME = "chat_history"
 _HISTORY_LINES = 1000
 
 
@@ -257,7 +256,7 @@ def _history() -> Iterator[None]:
     except ImportError:  # a Python built without it: lines can be typed, and not called back
         yield
         return
-    file = default_paths().state / HISTORY_NAME
+    file = default_paths().chat_history
     with suppress(OSError):
         readline.read_history_file(file)
     readline.set_history_length(_HISTORY_LINES)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import click
 
+from mlx_mixer.documents.structure import page_label
 from mlx_mixer.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ def print_hit(hit: "Hit") -> None:
     """Print a hit in a few lines; styles and links only on a terminal."""
     styled = sys.stdout.isatty()
     place = _place(hit, styled=styled)
-    page = f"  p. {hit.page}" if hit.page is not None else ""
+    page = page_label(hit.page_kind, hit.page)
     heading = f"  {safe_line(hit.heading)}" if hit.heading else ""
-    click.echo(place + page + heading)
+    click.echo(place + (f"  {page}" if page else "") + heading)
     click.echo("    " + _snippet(hit, styled=styled))
     reason = hit.why if hit.match == "strong" else f"{hit.match} match · {hit.why}" if hit.why else hit.match
     if hit.places:

@@ -16,9 +16,15 @@ def paths(as_json: bool) -> None:
     MLX_MIXER_HOME puts everything below one folder; otherwise the XDG variables decide.
     """
     where = default_paths()
-    rows = {**asdict(where), "library": where.library, "models": where.models, "log": where.log}
+    rows = {
+        **asdict(where),
+        "library": where.library,
+        "models": where.models,
+        "log": where.log,
+        "chat_history": where.chat_history,
+    }
     if as_json:
         print_json({name: str(path) for name, path in rows.items()})
         return
     for name, path in rows.items():
-        print_foreign(f"{name:8}{path}")
+        print_foreign(f"{name:13}{path}")

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from mlx_mixer.documents.structure import page_label
 from mlx_mixer.safe_text import safe_line
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ def source_lines(grounding: "Grounding", prompt_tokens: int, context_length: int
 def _source_line(source: "Source") -> str:
     heading = f"  {safe_line(source.heading)}" if source.heading else ""
     size = f"{source.tokens} tokens" if source.is_sent else f"not sent: {source.left_out}"
-    return f"[{source.number}] {place(source.path, source.line, source.page)}{heading}  ({size})"
+    where = place(source.path, source.line, page_label(source.page_kind, source.page))
+    return f"[{source.number}] {where}{heading}  ({size})"
 
 
-def place(path: str, line: int, page: int | None) -> str:
-    """Where something stands, for people."""
-    return f"{safe_line(path)}:{line}" + (f" (page {page})" if page else "")
+def place(path: str, line: int, page: str) -> str:
+    """Where something stands, for people; `page` is as people call it."""
+    return f"{safe_line(path)}:{line}" + (f" ({page})" if page else "")
 
 
 def quote_lines(quotes: "tuple[CheckedQuote, ...]") -> list[str]:
@@ -52,7 +54,7 @@ def _quote_line(quote: "CheckedQuote") -> str:
     if quote.file != "same":
         remarks.append("the file has changed since it was read" if quote.file == "changed" else "the file is gone")
     remark = f"  ({'; '.join(remarks)})" if remarks else ""
-    return f"✓ “{shown}”  {place(quote.path, quote.line, quote.page)}{remark}"
+    return f"✓ “{shown}”  {place(quote.path, quote.line, page_label(quote.page_kind, quote.page))}{remark}"
 
 
 def prompt_json(prompt: "Prompt") -> dict[str, Any]:

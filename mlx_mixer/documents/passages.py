@@ -3,13 +3,14 @@
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from sqlite_utils import Database
 
 from mlx_mixer.documents.filebytes import content_hash, read_file
 from mlx_mixer.documents.filters import NO_FILTERS, Filters
+from mlx_mixer.documents.structure import PageKind
 from mlx_mixer.documents.unreadable import UnreadableError
 from mlx_mixer.errors import LibraryError
 
@@ -33,6 +34,7 @@ class Passage:
         page: Page it is on, counted from 1; None where the document has none.
         heading: Headings it lies under.
         chunk_id: Of the best of the hits.
+        page_kind: What such a page is called; empty where it has none.
     """
 
     path: str
@@ -44,6 +46,7 @@ class Passage:
     page: int | None
     heading: str
     chunk_id: int
+    page_kind: PageKind = ""
 
 
 class _Chunk(NamedTuple):
@@ -59,11 +62,12 @@ class _Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredDocument:
-    """The text that was read from a file, put together from its chunks."""
+    """The text that was read from a file, put together from its chunks; `page_kind` as for a passage."""
 
     text: str
     hash: bytes
     chunks: Sequence[_Chunk]
+    page_kind: PageKind = ""
 
     def place(self, offset: int) -> tuple[int, int | None]:
         """Return line and page of the character at `offset`."""
@@ -100,7 +104,8 @@ def passages_around(db: Database, chunk_ids: Sequence[int]) -> list[Passage]:
         done.update((hit.content, chunk.seq) for chunk in core)
         before = _free(section[:low][::-1], taken)[::-1]
         after = _free(section[high + 1 :], taken)
-        passages.append(_passage(path, hit, before, core, after))
+        (kind,) = db.execute("SELECT page_kind FROM contents WHERE id = ?", [hit.content]).fetchone()
+        passages.append(replace(_passage(path, hit, before, core, after), page_kind=kind))
     return passages
 
 
@@ -110,12 +115,12 @@ def stored_document(db: Database, content: int) -> StoredDocument:
     Raises:
         LibraryError: If it is not in the library any more.
     """
-    row = db.execute("SELECT hash FROM contents WHERE id = ?", [content]).fetchone()
+    row = db.execute("SELECT hash, page_kind FROM contents WHERE id = ?", [content]).fetchone()
     if row is None:
         raise LibraryError("this document is not in the library any more; search again")
     rows = db.execute(f"SELECT {_COLUMNS} FROM chunks h WHERE h.content = ? ORDER BY h.id", [content])
     chunks = [_Chunk(*values) for values in rows]
-    return StoredDocument("".join(chunk.body for chunk in chunks), row[0], chunks)
+    return StoredDocument("".join(chunk.body for chunk in chunks), row[0], chunks, row[1])
 
 
 def file_state(path: str, content_digest: bytes, *, now_ns: int) -> FileState:

@@ -14,6 +14,8 @@ Floats = NDArray[np.float32]
 
 _SEED = 7
 _WORD = 64
+# Rows that are compared at once: what lies between stays in the cache, and calls stay few.
+_BLOCK = 32768
 
 
 class SignSketch:
@@ -30,6 +32,8 @@ class SignSketch:
         self._centre = centre @ self._projection
         self._bits = np.zeros((self._words, 0), dtype=np.uint64)  # a word of all rows lies together
         self._count = 0
+        self.farthest = self._words * _WORD
+        """The distance from which on nothing can be."""
 
     def __len__(self) -> int:
         return self._count
@@ -47,9 +51,17 @@ class SignSketch:
     def distances(self, query: Floats) -> NDArray[np.uint16]:
         """In how many signs each row differs from a (D,) vector."""
         (signs,) = self._signs(query[None])
-        total = np.zeros(self._count, dtype=np.uint16)
-        for word, sign in zip(self._bits, signs, strict=True):
-            total += np.bitwise_count(word[: self._count] ^ sign)
+        total = np.empty(self._count, dtype=np.uint16)
+        different = np.empty(_BLOCK, dtype=np.uint64)
+        counts = np.empty(_BLOCK, dtype=np.uint8)
+        for start in range(0, self._count, _BLOCK):
+            part = total[start : start + _BLOCK]
+            part[:] = 0
+            size = len(part)
+            for word, sign in zip(self._bits, signs, strict=True):
+                np.bitwise_xor(word[start : start + size], sign, out=different[:size])
+                np.bitwise_count(different[:size], out=counts[:size])
+                part += counts[:size]
         return total
 
     def _signs(self, vectors: Floats) -> NDArray[np.uint64]:

@@ -6,6 +6,15 @@ from typing import Literal
 PageKind = Literal["", "page", "slide", "sheet", "message", "cell"]
 
 
+# What a page of a kind is called before its number.
+_PAGE_NAMES = {"": "p.", "page": "p."}
+
+
+def page_label(kind: str, page: int | None) -> str:
+    """Return what people call a page: ``p. 3``, ``slide 3``; an empty string without one."""
+    return "" if page is None else f"{_PAGE_NAMES.get(kind, kind)} {page}"
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of a text under one heading; it lasts until the next one starts.

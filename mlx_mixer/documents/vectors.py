@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,7 @@ class VectorIndex:
         self.dims = dims
         self._lock = threading.RLock()
         self._state = (0, 0)  # largest id and number of rows of the table when it was last read
+        self._written: WeakKeyDictionary[Database, tuple[int, int]] = WeakKeyDictionary()
         self._has_searched = False
         self._reset()
 
@@ -108,6 +110,12 @@ class VectorIndex:
     def refresh(self, db: Database) -> None:
         """Take over what was added to and deleted from the database since the last call."""
         with self._lock:
+            # Counting the rows takes as long as they are many. Both numbers stay while nothing is written: one tells of
+            # other connections, the other of this one.
+            written = (db.execute("PRAGMA data_version").fetchone()[0], db.conn.total_changes)
+            if self._written.get(db) == written:
+                return
+            self._written[db] = written
             state = db.execute(
                 "SELECT coalesce(max(id), 0), count(*) FROM vectors WHERE fingerprint = ?", [self.fingerprint]
             ).fetchone()
@@ -244,8 +252,11 @@ class VectorIndex:
         if len(rows) <= max(_EXACT_ROWS, wanted) or (is_first and self._sketch is None):
             return rows
         distances = self._current_sketch().distances(query)
-        distances[~mask] = np.iinfo(np.uint16).max
-        return np.sort(np.argpartition(distances, wanted)[:wanted])
+        if len(rows) < self._count:
+            distances[~mask] = self._current_sketch().farthest
+        # There are few distances, so counting them is faster than sorting; rows as far as the last come along.
+        up_to = np.searchsorted(np.cumsum(np.bincount(distances)), wanted)
+        return np.flatnonzero((distances <= up_to) & mask)
 
     def _current_sketch(self) -> SignSketch:
         # The centre may lag behind the mean a little: the sketch only proposes.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from mlx_mixer.documents.structure import PageKind
 from mlx_mixer.grounding.candidates import Candidate, Candidates
 from mlx_mixer.grounding.sentences import fit_sentences, strip_span
 from mlx_mixer.safe_text import safe_line
@@ -38,6 +39,7 @@ class Source:
         content: Id of the stored document.
         start: Offset in characters of `text` in the stored document.
         left_out: Why it is not sent; "" if it is.
+        page_kind: What such a page is called; empty where it has none.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Source:
     content: int
     start: int
     left_out: str = ""
+    page_kind: PageKind = ""
 
     @property
     def is_sent(self) -> bool:
@@ -126,11 +129,9 @@ def block(source: Source) -> str:
 
 def _whole(number: int, candidate: Candidate) -> Source:
     """A source with the text that was found, not counted yet."""
-    return _cut(
-        Source(number, candidate.passage.path, 1, candidate.passage.page, candidate.passage.heading, "", 0, 0, 0),
-        candidate,
-        strip_span(candidate.passage.text, candidate.passage.core),
-    )
+    passage = candidate.passage
+    source = Source(number, passage.path, 1, passage.page, passage.heading, "", 0, 0, 0, page_kind=passage.page_kind)
+    return _cut(source, candidate, strip_span(passage.text, passage.core))
 
 
 def _cut(source: Source, candidate: Candidate, span: tuple[int, int]) -> Source:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlx_mixer.documents.passages import FileState, StoredDocument
+from mlx_mixer.documents.structure import PageKind
 from mlx_mixer.errors import LibraryError
 from mlx_mixer.grounding.pack import Source
 from mlx_mixer.grounding.quotes import Quote, QuoteKind, find_quotes
@@ -49,6 +50,7 @@ class CheckedQuote:
         stored_start: Offset in characters in the stored document.
         stored_end: Where it ends there.
         file: Whether the file on disk still holds the bytes that were read.
+        page_kind: What such a page is called; empty where it has none.
     """
 
     start: int
@@ -65,6 +67,7 @@ class CheckedQuote:
     stored_start: int = 0
     stored_end: int = 0
     file: FileState = "gone"
+    page_kind: PageKind = ""
 
     @property
     def cites_another(self) -> bool:
@@ -143,6 +146,7 @@ class _Shelf:
             path=source.path,
             line=line,
             page=page,
+            page_kind=document.page_kind,
             stored_start=span[0],
             stored_end=span[1],
             file=self._library.file_state(source.path, document.hash, now_ns=time.time_ns()),

@@ -123,6 +123,7 @@ def test_words_and_meaning_are_marked_differently() -> None:
 def test_a_doubtful_match_and_a_page_are_said_in_the_line_of_the_hit() -> None:
     text = hit_content(replace(PASSAGE, match="weak", page=12), 120).plain
     assert "cooking.md:5 p. 12" in text
+    assert "cooking.md:5 slide 12" in hit_content(replace(PASSAGE, page=12, page_kind="slide"), 120).plain
     assert "weak · words: dough" in text
     assert "weak" not in hit_content(PASSAGE, 120).plain
 

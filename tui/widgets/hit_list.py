@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from mlx_mixer.documents.structure import page_label
 from tui.events import FoundPassage, PassageOpened
 from tui.keymap import bind
 from tui.widgets.plain import Mark, Plain, marked_twice, plain_line, short_path
@@ -110,7 +111,7 @@ def place(passage: FoundPassage) -> Content:
 
 
 def _page(passage: FoundPassage) -> str:
-    return "" if passage.page is None else f" p. {passage.page}"
+    return f" {page_label(passage.page_kind, passage.page)}".rstrip()
 
 
 def around_first_mark(

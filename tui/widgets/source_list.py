@@ -9,6 +9,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from mlx_mixer.documents.structure import page_label
 from tui.chat_events import ChatQuote, ChatSource, PromptPrepared
 from tui.keymap import bind
 from tui.messages import OpenRequested
@@ -106,7 +107,7 @@ def source_content(source: ChatSource, cells: int) -> Content:
     name = source.path.rpartition("/")[2]
     sign = plain("○ ", "$text-muted") if source.left_out else plain("● ", "$success")
     size = "" if source.left_out else f"{source.tokens} tokens"
-    page = f" p. {source.page}" if source.page else ""
+    page = f" {page_label(source.page_kind, source.page)}".rstrip()
     where = sign + plain_line(f"[{source.number}] {name}:{source.line}{page}", "" if source.left_out else "bold")
     room = cells - len(size) - 1
     first = where.truncate(max(8, room), ellipsis=True, pad=True) + plain_line(f" {size}", "$text-muted")
@@ -122,7 +123,7 @@ def quote_content(answer: str, quote: ChatQuote, cells: int) -> Content:
     if not quote.verified:
         lines = [plain_line(f"✗ “{shown}”", "$text-error"), plain_line("  not in the documents", "$text-muted")]
     else:
-        page = f" p. {quote.page}" if quote.page else ""
+        page = f" {page_label(quote.page_kind, quote.page)}".rstrip()
         remark = f"  {quote.remark}" if quote.remark else ""
         where = f"  {quote.path.rpartition('/')[2]}:{quote.line}{page}{remark}"
         lines = [plain("✓ ", "$success") + plain_line(f"“{shown}”"), plain_line(where, "$text-muted")]

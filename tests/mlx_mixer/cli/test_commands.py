@@ -97,7 +97,7 @@ def test_models_are_listed_with_those_that_cannot_be_used() -> None:
 def test_paths_follow_the_one_override() -> None:
     result = run_json("paths")
     assert result["library"] == f"{os.environ['MLX_MIXER_HOME']}/data/library.sqlite3"
-    assert set(result) == {"config", "data", "state", "library", "models", "log"}
+    assert set(result) == {"config", "data", "state", "library", "models", "log", "chat_history"}
 
 
 def test_doctor_reports_what_it_runs_on() -> None:

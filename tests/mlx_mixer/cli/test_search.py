@@ -50,7 +50,7 @@ def test_json_keeps_its_keys(docs: Path) -> None:
     assert set(result) == {"query", "hits", "by_meaning", "seconds", "match", "notes"}
     hit = result["hits"][0]
     stable = {"path", "line", "heading", "snippet", "score", "why"}
-    assert set(hit) == stable | {"marks", "meaning_marks", "chunk_id", "page", "match", "places"}
+    assert set(hit) == stable | {"marks", "meaning_marks", "chunk_id", "page", "page_kind", "match", "places"}
     assert (hit["match"], result["match"], hit["page"], hit["places"]) == ("strong", "strong", None, [])
 
 

@@ -1,5 +1,6 @@
 """The right passage comes first, with its place and its reason."""
 
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from mlx_mixer.documents.fusion import FusionWeights
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import parse_query
 from mlx_mixer.documents.search import rank
+from mlx_mixer.documents.structure import page_label
 from mlx_mixer.documents.vectors import Meaning, VectorIndex
 from mlx_mixer.errors import LibraryError
+from tests.mlx_mixer.documents.formats.written import pdf, slides
 from tests.mlx_mixer.documents.helpers import WatchedEmbedder, write_tree
 
 TREE = {
@@ -267,3 +270,65 @@ def test_a_closed_library_says_so(library: Library) -> None:
     library.close()
     with pytest.raises(LibraryError, match="closed"):
         library.search("x")
+
+
+def test_pages_are_called_what_the_file_calls_them(library: Library, tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "talk.pptx": slides(["Otters", "Seals"]),
+        "paper.pdf": pdf(["Of otters", "Of needles"]),
+        "plain.md": "# Otters\n\nAnd seals.\n",
+    }
+    library.add([write_tree(tmp_path / "docs", files)])
+    hits = {Path(hit.path).name: hit for hit in library.search("otters", grouped=True).hits}
+    assert {name: (hit.page_kind, hit.page) for name, hit in hits.items()} == {
+        "talk.pptx": ("slide", 1),
+        "paper.pdf": ("page", 1),
+        "plain.md": ("", None),
+    }
+    (passage,) = library.passages([hits["talk.pptx"].chunk_id])
+    assert passage.page_kind == library.stored_document(passage.content).page_kind == "slide"
+    assert [page_label(hit.page_kind, hit.page) for hit in hits.values() if hit.page] in (
+        ["slide 1", "p. 1"],
+        ["p. 1", "slide 1"],
+    )
+
+
+RANKED = {
+    f"{folder}/{n}.md": "\n\n".join(
+        f"## Part {part}\n\n"
+        + " ".join(random.Random(100 * n + part).choices(["dough", "salt", "oven", "water", "trees"], k=5))
+        for part in range(4)
+    )
+    for n in range(12)
+    for folder in ("bread", "garden")
+    if (folder == "bread") == (n % 3 > 0)
+}
+
+
+@pytest.mark.parametrize("text", ["dough", "salt oven", "dough path:garden", "water -salt", '"oven water" trees'])
+@pytest.mark.parametrize("limit", [1, 7, 200])
+def test_the_best_by_words_are_those_of_a_slow_twin(library: Library, tmp_path: Path, text: str, limit: int) -> None:
+    docs = write_tree(tmp_path / "docs", RANKED)
+    library.add([docs])
+    for name in ("bread/1.md", "garden/3.md"):  # hidden, with their words still in the index
+        (docs / name).unlink()
+    library.refresh()
+    db = library._connections.get()
+    query = parse_query(text)
+    scores = db.execute(
+        "SELECT rowid, -bm25(chunks_fts, 2.0, 1.0, 0.5) FROM chunks_fts WHERE chunks_fts MATCH ?",
+        [query.match_expression()],
+    ).fetchall()
+    visible = {
+        chunk: (content, seq)
+        for chunk, content, seq, path in db.execute(
+            "SELECT c.id, c.content, c.seq, f.path FROM chunks c JOIN files f ON f.content = c.content"
+            " WHERE f.missing_since IS NULL"
+        ).fetchall()
+        if "path:" not in text or b"garden" in path
+    }
+    expected = sorted(((-score, chunk) for chunk, score in scores if chunk in visible))[:limit]
+    found = lexical.search_words(db, query, limit)
+    assert [(match.chunk, (match.content, match.seq)) for match in found] == [(c, visible[c]) for _, c in expected]
+    np.testing.assert_allclose([match.bm25 for match in found], [-score for score, _ in expected])
+    assert expected

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mlx_mixer.documents import sketch as sketch_module
 from mlx_mixer.documents import vectors
 from mlx_mixer.documents.database import open_database
 from mlx_mixer.documents.sketch import SignSketch
@@ -107,3 +108,13 @@ def test_the_null_is_that_of_all_rows(index: VectorIndex) -> None:
     null = index.null(query)
     assert null.mean == pytest.approx(everything.mean(), abs=0.02)
     assert null.deviation == pytest.approx(everything.std(), rel=0.1)
+
+
+def test_distances_are_the_counts_of_different_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sketch_module, "_BLOCK", 64)
+    rows, query = clustered(300, 5), clustered(1, 6)[0]
+    sketch = SignSketch(DIMS, np.zeros(DIMS, np.float32))
+    sketch.append(rows)
+    bits = np.unpackbits(sketch._signs(np.vstack([rows, query])).view(np.uint8), axis=1)
+    np.testing.assert_array_equal(sketch.distances(query), (bits[:-1] != bits[-1]).sum(axis=1))
+    assert sketch.distances(-query).max() <= sketch.farthest

@@ -119,3 +119,21 @@ def test_nothing_stored_finds_nothing(tmp_path: Path) -> None:
     index.refresh(empty)
     assert index.search(unit(np.ones(DIMS)), 5) == []
     empty.close()
+
+
+def test_an_index_sees_what_any_connection_wrote(tmp_path: Path) -> None:
+    first = open_database(tmp_path / "library.sqlite3")
+    second = open_database(tmp_path / "library.sqlite3")
+    index = VectorIndex("f", DIMS)
+    expected = 0
+    for writer in (first, second, second, first):
+        add_content(writer, unit(np.random.default_rng(expected).normal(size=(3, DIMS))))
+        expected += 3
+        for reader in (second, first, second):
+            index.refresh(reader)
+            assert len(index) == expected
+    second.execute("DELETE FROM contents")
+    index.refresh(first)
+    assert len(index) == 0
+    first.close()
+    second.close()
