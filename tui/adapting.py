@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from tui.events import IndexingFinished, IndexingProgress, LibraryEvent, LibraryFailed
+from tui.events import IndexingFinished, IndexingProgress, LibraryEvent, LibraryFailed, SearchAdapted
 
 COMMAND = (sys.executable, "-m", "mlx_mixer", "train", "retrieval", "--docs")
 _STEP = re.compile(r"([a-z ]+) ([\d,]+)/([\d,]+)$")
@@ -23,13 +23,11 @@ class Adapting:
 
     Args:
         emit: Called from a thread of its own.
-        when_done: Called there when a run has ended by itself.
         command: What to run.
     """
 
-    def __init__(self, emit: Emit, when_done: Callable[[], None], command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, emit: Emit, command: Sequence[str] = COMMAND) -> None:
         self._emit = emit
-        self._when_done = when_done
         self._command = command
         self._child: subprocess.Popen[str] | None = None
         self._is_stopped = False
@@ -39,7 +37,7 @@ class Adapting:
         return self._child is not None
 
     def start(self) -> None:
-        """Begin; reported by `IndexingProgress` and `IndexingFinished`."""
+        """Begin; reported by `IndexingProgress`, `IndexingFinished` and, if it came to an end, `SearchAdapted`."""
         if self._child is not None:
             return
         self._is_stopped = False
@@ -86,8 +84,9 @@ class Adapting:
         elif code:
             self._emit(LibraryFailed(last.removeprefix(_NAME)))
         else:
-            self._emit(IndexingFinished(_summary(lines)))
-            self._when_done()
+            summary = _summary(lines)
+            self._emit(IndexingFinished(summary))
+            self._emit(SearchAdapted(summary))
 
 
 def _progress(line: str) -> IndexingProgress:

@@ -26,7 +26,7 @@ from tui.asking import Asking
 from tui.commands import ContextCommands, commands_of
 from tui.draft import load_draft
 from tui.engine import Engine
-from tui.events import EmbedderReady, EngineEvent, LibraryEvent
+from tui.events import EmbedderReady, EngineEvent, LibraryEvent, SearchAdapted
 from tui.external import ExternalEditor
 from tui.following import EmbedderFollower
 from tui.keeping import Keeper, write_text
@@ -103,9 +103,7 @@ class MixerApp(App[int]):
         self.chat_screen = ChatScreen(self.session)
         self._asking = Asking(self.session, engine, librarian)
         self._follower = EmbedderFollower(self.session)
-        self._adapting = Adapting(
-            lambda event: self._reporter(messages.LibraryReport)(event), lambda: self._librarian.look_again()
-        )
+        self._adapting = Adapting(self._reporter(messages.LibraryReport))
         self._query = ""
         self._draft_timer: Timer | None = None
         self._interrupted_at = float("-inf")
@@ -205,6 +203,9 @@ class MixerApp(App[int]):
             self._engine.load_embedder(name)
         if isinstance(event, EmbedderReady) and (embedder := self._engine.embedder) is not None:
             self._librarian.attach(embedder)
+        if isinstance(event, SearchAdapted):
+            notice(self, event.summary)
+            self._librarian.look_again()
         self._asking.take(event)
         for screen in (self.write_screen, self.search_screen, self.chat_screen):
             if screen.is_mounted:

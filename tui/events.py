@@ -192,6 +192,13 @@ class IndexingFinished:
 
 
 @dataclass(frozen=True)
+class SearchAdapted:
+    """The embedder was adapted to the library, or was not better; `summary` is one line."""
+
+    summary: str
+
+
+@dataclass(frozen=True)
 class LibraryFailed:
     """The library could not do what was asked; `reason` is one line."""
 
@@ -204,6 +211,7 @@ LibraryEvent = (
     | LibraryState
     | IndexingProgress
     | IndexingFinished
+    | SearchAdapted
     | LibraryFailed
     | PassagesFound
     | QuotesChecked

@@ -2,7 +2,6 @@
 
 import queue
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from tui.events import (
     LibraryFailed,
     LibraryState,
     ModelReady,
+    SearchAdapted,
 )
 from tui.following import EmbedderFollower
 from tui.reducer import apply_event
@@ -43,7 +43,9 @@ print("choosing 1,250/2,500", file=sys.stderr, flush=True)
 class Reports:
     def __init__(self) -> None:
         self._queue: queue.Queue[LibraryEvent] = queue.Queue()
-        self.done = threading.Event()
+
+    def next(self) -> LibraryEvent:
+        return self._queue.get(timeout=60)
 
     def until_end(self) -> list[LibraryEvent]:
         events = [self._queue.get(timeout=60)]
@@ -53,7 +55,7 @@ class Reports:
 
     def run(self, more: str) -> Adapting:
         command = [sys.executable, "-c", TELLS.format(more=more)]
-        adapting = Adapting(self._queue.put, self.done.set, command)
+        adapting = Adapting(self._queue.put, command)
         adapting.start()
         return adapting
 
@@ -67,14 +69,13 @@ def test_the_child_s_lines_become_progress_and_its_conclusion() -> None:
     assert IndexingProgress("adapting", 0, 0, "looking for questions") in steps
     assert IndexingProgress("adapting", 1250, 2500, "choosing") in steps
     assert end == IndexingFinished("It finds more: your library is embedded by personal-1 from now on.")
-    assert reports.done.wait(60)
+    assert reports.next() == SearchAdapted(end.summary)
 
 
 def test_a_failure_is_the_child_s_own_line() -> None:
     reports = Reports()
     reports.run('print("mlx-mixer: only 3 questions", file=sys.stderr); sys.exit(1)')
     assert reports.until_end()[-1] == LibraryFailed("only 3 questions")
-    assert not reports.done.is_set()
 
 
 def test_it_can_be_stopped_and_started_again() -> None:
