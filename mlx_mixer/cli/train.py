@@ -47,14 +47,15 @@ def tokenizer(texts: tuple[Path, ...], docs: bool, out: Path, vocab_size: int, a
 @train.command()
 @click.argument("model", type=PATH)
 @click.argument("pairs", nargs=-1, required=True, type=PATH)
+@click.option("--dims", type=int, help="Compare the first so many values of the vectors alone.")
 @click.option("--queries", default=2000, show_default=True, help="Queries per figure, at least.")
 @click.option("--seed", default=0, show_default=True, help="Decides the trials.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(model: Path, pairs: tuple[Path, ...], queries: int, seed: int, as_json: bool) -> None:
+def evaluate(model: Path, pairs: tuple[Path, ...], dims: int | None, queries: int, seed: int, as_json: bool) -> None:
     """Measure MODEL on PAIRS: perplexity, and how often the right passage comes first, beside BM25."""
     from mlx_mixer.training.report import evaluate_model
 
-    found = evaluate_model(model, pairs, queries=queries, seed=seed, narrate=narrate)
+    found = evaluate_model(model, pairs, queries=queries, seed=seed, narrate=narrate, dims=dims)
     if as_json:
         print_json(found)
         return

@@ -43,13 +43,8 @@ def reranker(
     loop = loop_settings(options)
     run = RerankerRun(pairs=pairs, embedder=embedder, out=out, valid=valid, loop=loop, **sizes)
     summary = train_reranker(run, resume=resume, report=Progress(loop.steps), narrate=narrate)
-    top1 = [asdict(figure) for figure in summary.top1]
     lines = [f"{out}  {summary.training.steps} steps  loss {summary.training.loss:.3f}"]
-    lines += [
-        f"  top-1 of {row['queries']} queries among {row['candidates']} ({row['among']}):  "
-        f"re-ranker {100 * row['reranker']:5.1f} %   cosine {100 * row['cosine']:5.1f} %   "
-        f"difference +- {100 * row['half_width']:.1f}"
-        for row in top1
-    ]
+    lines += [f"  {': '.join(figure.line())}" for figure in summary.top1]
+    top1 = [asdict(figure) for figure in summary.top1]
     values = {"out": str(out), **asdict(summary.training), "top1": top1, "seconds": seconds_since(started)}
     finish(values, as_json, "\n".join(lines))

@@ -1,6 +1,9 @@
 """Training: texts and pairs in, a model folder out.
 
-`data` reads, `tokenizer`, `windows`, `pair_batches` and `token_vectors` prepare, `language` and `contrastive` are the
-objectives, `loop` runs them in a `run_folder`, `evaluate` and `bm25` measure; `language_run`, `retrieval_run` and
-`report` string them together for the commands.
+- Read: `text_sources` and `data` (files, folders, the library, pairs), `json_lines`.
+- Prepare: `tokenizer`, `token_vectors`, `windows`; `pair_batches`, `hard_negatives` and `frozen_pairs` for pairs.
+- Objectives: `language`, `reconstruction`; `contrastive`, `distillation` and `objective` for retrieval.
+- Run: `loop` in a `run_folder`, with `steps`, `gradients`, `grad_cache`, `averaging`, `tuning` and `ranks`.
+- Measure: `evaluate`, `bm25`, `held_out`; `record`, `run_report`, `card` and `curve` tell people.
+- String it together for the commands: `language_run`, `retrieval_run`, `reranker_run`, `autoencoder_run`, `report`.
 """

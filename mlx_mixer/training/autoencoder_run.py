@@ -139,7 +139,7 @@ def train_autoencoder(
         validate=_validation(model, held_out) if held_out else None,
     )
     measured = reconstruction_of(model, held_out) if held_out else None
-    write_model(folder, model, source, half=run.half)
+    write_model(folder, model, source, half=run.half, figures=measured.lines() if measured else ())
     return AutoencoderSummary(summary, measured)
 
 

@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from mlx_mixer.errors import MixerError
+from mlx_mixer.errors import MixerError, UsageError
 from mlx_mixer.models.language import IGNORED_LABEL, LanguageMixer
 from mlx_mixer.training.language import language_loss
 from mlx_mixer.training.windows import Windows, batch_order, gather
@@ -114,6 +114,20 @@ def top1_among(
 def vector_scorer(queries: npt.NDArray[np.float32], passages: npt.NDArray[np.float32]) -> Scorer:
     """Cosines, given unit vectors ``(N, D)`` of every record's query and passage."""
     return lambda asked, drawn: queries[asked] @ passages[drawn].T
+
+
+def shortened(vectors: npt.NDArray[np.float32], dims: int | None) -> npt.NDArray[np.float32]:
+    """The first `dims` values of vectors ``(N, D)``, brought to length 1; the vectors as they are if it is unset.
+
+    Raises:
+        UsageError: If they have fewer values.
+    """
+    if dims is None:
+        return vectors
+    if not 1 <= dims <= vectors.shape[1]:
+        raise UsageError(f"{dims} values were asked for, and the model's vectors have {vectors.shape[1]}")
+    short = vectors[:, :dims]
+    return short / np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-12)
 
 
 def hard_query_mask(queries: Sequence[str | None]) -> npt.NDArray[np.bool_]:

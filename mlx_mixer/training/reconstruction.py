@@ -94,6 +94,13 @@ class Reconstruction:
     accuracy: float
     tokens: int
 
+    def lines(self) -> list[tuple[str, str]]:
+        """What was measured, and the outcome, for people."""
+        return [
+            ("loss on held-out text", f"{self.loss:.3f} nats"),
+            ("held-out tokens that come back as they were", f"{100 * self.accuracy:.1f} % of {self.tokens:,}"),
+        ]
+
 
 def reconstruction_of(model: AutoencodingMixer, windows: FullWindows) -> Reconstruction:
     """Measure a model on windows."""

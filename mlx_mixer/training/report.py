@@ -9,7 +9,15 @@ from mlx_mixer.embedding import load_embedder
 from mlx_mixer.errors import MixerError
 from mlx_mixer.training.bm25 import BM25Scorer
 from mlx_mixer.training.data import read_pairs
-from mlx_mixer.training.evaluate import Scorer, Top1, hard_query_mask, language_score, top1_among, vector_scorer
+from mlx_mixer.training.evaluate import (
+    Scorer,
+    Top1,
+    hard_query_mask,
+    language_score,
+    shortened,
+    top1_among,
+    vector_scorer,
+)
 from mlx_mixer.training.tokenizer import load_encoder
 from mlx_mixer.training.windows import cut_windows
 
@@ -17,7 +25,13 @@ CANDIDATES = (32, 128, 512, 1024, 2048)
 
 
 def evaluate_model(
-    model: Path, files: Sequence[Path], *, queries: int, seed: int, narrate: Callable[[str], None]
+    model: Path,
+    files: Sequence[Path],
+    *,
+    queries: int,
+    seed: int,
+    narrate: Callable[[str], None],
+    dims: int | None = None,
 ) -> dict[str, Any]:
     """Measure a model folder on files of pairs.
 
@@ -27,15 +41,18 @@ def evaluate_model(
         queries: Queries per file and number of candidates, at least.
         seed: Decides the trials, which are the same for the model and for BM25.
         narrate: Told what is being measured.
+        dims: How many of the first values of a vector are compared; all of them if unset.
 
     Returns:
         By file name: perplexity per token, bits per byte, and for each number of candidates the top-1 accuracy in
         percent of the model ("mixer") and of BM25, with the half-width of the model's 95 % interval.
     """
-    return {file.name: _file_figures(model, file, queries, seed, narrate) for file in files}
+    return {file.name: _file_figures(model, file, queries, seed, narrate, dims) for file in files}
 
 
-def _file_figures(model: Path, file: Path, queries: int, seed: int, narrate: Callable[[str], None]) -> dict[str, Any]:
+def _file_figures(
+    model: Path, file: Path, queries: int, seed: int, narrate: Callable[[str], None], dims: int | None
+) -> dict[str, Any]:
     pairs = read_pairs([file])
     if not any(pair.hard_query for pair in pairs):
         raise MixerError(f"no record of {file} has a 'query_hard'")
@@ -44,7 +61,8 @@ def _file_figures(model: Path, file: Path, queries: int, seed: int, narrate: Cal
     narrate(f"{file.name}: embedding")
     embedder = load_embedder(model)
     asked = [pair.hard_query for pair in pairs]
-    vectors = [embedder.embed([text or "" for text in side]) for side in (asked, [pair.passage for pair in pairs])]
+    sides = (asked, [pair.passage for pair in pairs])
+    vectors = [shortened(embedder.embed([text or "" for text in side]), dims) for side in sides]
     scorers: dict[str, Scorer] = {
         "mixer": vector_scorer(*vectors),
         "bm25": BM25Scorer(asked, [pair.passage for pair in pairs]),

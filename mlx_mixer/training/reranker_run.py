@@ -91,6 +91,14 @@ class RerankerTop1:
     cosine: float
     half_width: float
 
+    def line(self) -> tuple[str, str]:
+        """What was measured, and the outcome, for people."""
+        found = f"re-ranker {100 * self.reranker:.1f} %, cosine {100 * self.cosine:.1f} %"
+        return (
+            f"top-1 of {self.queries:,} held-out queries among {self.candidates} {self.among} passages",
+            f"{found}, difference ± {100 * self.half_width:.1f}",
+        )
+
 
 @dataclass(frozen=True)
 class RerankerSummary:
@@ -143,7 +151,7 @@ def train_reranker(
     )
     narrate("measuring it on held-out pairs")
     figures = tuple(_figures(model, held_out, judged, among, run.loop.seed) for among in ("random", "nearest"))
-    write_model(folder, model, None)
+    write_model(folder, model, None, figures=[figure.line() for figure in figures])
     return RerankerSummary(summary, figures)
 
 

@@ -6,10 +6,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_mixer.errors import MixerError
+from mlx_mixer.errors import MixerError, UsageError
 from mlx_mixer.models.language import next_token_loss
 from mlx_mixer.training.bm25 import BM25Scorer, any_word
-from mlx_mixer.training.evaluate import Top1, hard_query_mask, language_score, top1_among, vector_scorer
+from mlx_mixer.training.evaluate import Top1, hard_query_mask, language_score, shortened, top1_among, vector_scorer
 from mlx_mixer.training.windows import cut_windows
 from tests.tiny import tiny_model
 
@@ -81,3 +81,12 @@ def test_keywords_find_stems_and_ignore_what_fts_would_take_for_syntax() -> None
     assert (scores[1] == 0).all()
     assert any_word('a "b" OR') == '"a" OR "b" OR "OR"'
     assert hard_query_mask(queries).tolist() == [True, False, True]
+
+
+def test_short_vectors_are_the_first_values_at_length_one() -> None:
+    vectors = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    expected = vectors[:, :2] / np.linalg.norm(vectors[:, :2], axis=1, keepdims=True)
+    np.testing.assert_allclose(shortened(vectors, 2), expected, rtol=1e-6)
+    assert shortened(vectors, None) is vectors
+    with pytest.raises(UsageError, match="7 values were asked for"):
+        shortened(vectors, 7)

@@ -125,6 +125,8 @@ def test_a_reranker_learns_and_is_measured_beside_the_cosine(folder: Path) -> No
     assert model.config.context_length == 5
     assert load_reranker(folder / "out").most == 4
     assert not (folder / "out" / "training").exists()
+    card = (folder / "out" / "README.md").read_text()
+    assert f"re-ranker {100 * summary.top1[0].reranker:.1f} %, cosine" in card
 
 
 def test_an_interrupted_run_goes_on_without_embedding_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
