@@ -20,6 +20,7 @@ from textual.timer import Timer
 from mlx_mixer.errors import MixerError
 from mlx_mixer.paths import Paths
 from mlx_mixer.safe_text import safe_text
+from mlx_mixer.training.follow import check_run
 from tui import crash, messages
 from tui.adapting import Adapting
 from tui.asking import Asking
@@ -41,6 +42,7 @@ from tui.screens.models import Choice, ModelPicker
 from tui.screens.path_dialog import PathDialog, check_new_file, check_readable
 from tui.screens.prompt import PromptScreen
 from tui.screens.search import SearchScreen
+from tui.screens.training import TrainingScreen
 from tui.screens.write import WriteScreen
 from tui.session import Session
 from tui.themes import THEMES
@@ -328,6 +330,14 @@ class MixerApp(App[int]):
         notice(self, "Adapting search to your files takes some minutes; everything works meanwhile.")
         self._adapting.start()
 
+    def action_follow_run(self) -> None:
+        hint = "What --out names, of a run that goes on in another terminal or has ended."
+        self.push_screen(PathDialog("Follow a training run", hint, check_run, folders_only=True), self._follow)
+
+    def _follow(self, folder: Path | None) -> None:
+        if folder is not None:
+            self.push_screen(TrainingScreen(folder))
+
     def action_help(self) -> None:
         keys = [(key, active.binding.tooltip) for active, key in commands_of(self.screen)]
         extra = EDITING_KEYS if self.current_mode == "write" else ()
@@ -358,4 +368,5 @@ class MixerApp(App[int]):
             "Learn what your documents mean, and keep it if it finds more",
             self.action_adapt,
         )
+        yield SystemCommand("view: follow a training run", "Its loss, speed and time left", self.action_follow_run)
         yield SystemCommand("view: theme", "Change the colours: ink is dark, paper is light", self.action_change_theme)

@@ -8,35 +8,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from mlx_mixer.training.measure import Measure, measure_of
 from mlx_mixer.version import __version__
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a validation measures.
-
-    Attributes:
-        name: For people, with its unit.
-        factor: From the score, of which higher is better, to what the name says.
-        digits: Digits after the point.
-    """
-
-    name: str
-    factor: float
-    digits: int
-
-    def text(self, score: float) -> str:
-        """A score for people."""
-        return f"{self.factor * score:.{self.digits}f} {self.name}"
-
-
-_SCORE = Measure("validation score", 1.0, 4)
-_MEASURES = {
-    "language": Measure("bits per byte of held-out text", -1.0, 4),
-    "autoencoder": Measure("nats on held-out text", -1.0, 4),
-    "retrieval": Measure("% of held-out queries with the right passage first", 100.0, 1),
-    "reranker": Measure("% of held-out queries with the right passage first", 100.0, 1),
-}
 
 # Steps whose mean loss stands for the end of a run.
 LAST_STEPS = 50
@@ -64,7 +37,7 @@ class RunRecord:
     @property
     def measure(self) -> Measure:
         """What its validations measure."""
-        return _MEASURES.get(self.kind, _SCORE)
+        return measure_of(self.kind)
 
     @property
     def steps(self) -> list[Mapping[str, Any]]:

@@ -13,8 +13,10 @@ from tests.convert.hub_server import Hub, Repo
 from tests.tui.conftest import GARDEN, NOTES, AppFactory
 from tests.tui.helpers import keep_text, started, type_text, wait_for_text, wait_until
 from tests.tui.scripted_engine import ScriptedEngine
+from tests.tui.test_training_screen import write_run
 from tui.app import MixerApp
 from tui.events import IndexingProgress
+from tui.screens.training import TrainingScreen
 from tui.widgets.plain import Plain
 
 Snap = Callable[..., bool]
@@ -165,6 +167,13 @@ async def palette(pilot: Pilot[int], engine: ScriptedEngine) -> None:
     await wait_for_text(pilot, "view: other screen")
 
 
+async def following_a_run(pilot: Pilot[int], engine: ScriptedEngine) -> None:
+    app = await started(pilot, engine)
+    write_run(Path.home() / "models" / "mine", 400, 250)
+    await app.push_screen(TrainingScreen(Path.home() / "models" / "mine"))
+    await wait_for_text(pilot, "step 250 of 400")
+
+
 async def models(pilot: Pilot[int], engine: ScriptedEngine) -> None:
     await started(pilot, engine)
     await pilot.press("ctrl+l")
@@ -197,7 +206,7 @@ def test_both_screens_in_both_themes_and_two_sizes(
     "scene",
     [
         *(at_the_limit, settings, nothing_to_search, nothing_found, indexing, adding, help_for_writing, palette),
-        *(asking, no_match, the_prompt),
+        *(asking, no_match, the_prompt, following_a_run),
     ],
     ids=lambda scene: scene.__name__,
 )
