@@ -1,6 +1,6 @@
 """Which embedder the engine loads next: the library's own, and another one once that is to take over."""
 
-from mlx_mixer.documents.embedder_choice import BUNDLED
+from mlx_mixer.documents.embedder_names import BUNDLED
 from tui.events import EmbedderFailed, EmbedderReady, EngineEvent, LibraryEvent
 from tui.reducer import begins_meaning
 from tui.session import Session

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 
 from sqlite_utils import Database
 
+from mlx_mixer.documents.embedder_names import BUNDLED as BUNDLED
 from mlx_mixer.documents.meaning import pending_chunks
 from mlx_mixer.documents.settings import get_setting, set_setting
 
-BUNDLED = "default"
 _CURRENT, _NEXT = "embedder", "next_embedder"
 
 
