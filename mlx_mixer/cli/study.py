@@ -43,7 +43,7 @@ def study_options(kind: type[StudySettings]) -> Callable[[Any], Any]:
     """An option for every setting, and those that all studies share."""
     shared = [
         click.option("-o", "--out", required=True, type=PATH, help="Folder of the study; an unfinished one goes on."),
-        click.option("--quick", is_flag=True, help="Small sizes: less than a minute, to see that it works."),
+        click.option("--quick", is_flag=True, help="Small sizes: about a minute, to see that it works."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ]
     options = [*shared, *(_option(item) for item in fields(kind))]

@@ -11,10 +11,9 @@ import mlx.core as mx
 
 from mlx_mixer.study.autoencoders import autoencoders, copy_loss, share_copied
 from mlx_mixer.study.cells import Cell, Cells, Work
-from mlx_mixer.study.contenders import NAMES
 from mlx_mixer.study.language import HELD_OUT_TOKENS, mean_loss
 from mlx_mixer.study.race import Race, Task
-from mlx_mixer.study.settings import AutoencoderSettings
+from mlx_mixer.study.settings import NAMES, AutoencoderSettings
 from mlx_mixer.study.texts import TokenTexts, even_windows, window_batches
 
 

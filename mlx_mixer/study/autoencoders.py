@@ -14,8 +14,6 @@ from mlx_lm.models import llama
 from mlx_mixer.model_configs.autoencoding import AutoencodingMixerConfig
 from mlx_mixer.models.autoencoding import AutoencodingMixer
 from mlx_mixer.study.contenders import (
-    LLAMA,
-    MIXER,
     equal_llama,
     head_flops,
     llama_block_flops,
@@ -24,7 +22,7 @@ from mlx_mixer.study.contenders import (
     mixer_config,
     through_llama_blocks,
 )
-from mlx_mixer.study.settings import StudySettings
+from mlx_mixer.study.settings import LLAMA, MIXER, StudySettings
 from mlx_mixer.training.cross_entropy import head_cross_entropy
 
 

@@ -10,10 +10,8 @@ from mlx_lm.models.base import create_attention_mask
 
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.models.language import LanguageMixer
-from mlx_mixer.study.settings import StudySettings
+from mlx_mixer.study.settings import LLAMA, MIXER, StudySettings
 
-MIXER, LLAMA = "mixer", "llama"
-NAMES = (MIXER, LLAMA)
 # Inner widths are multiples of this, which matrix products like.
 _WIDTH_STEP = 8
 

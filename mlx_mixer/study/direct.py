@@ -10,11 +10,10 @@ import numpy as np
 from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
 from mlx_mixer.models.retrieval import RetrievalMixer, match_loss
 from mlx_mixer.study.cells import Cell, Cells, Work
-from mlx_mixer.study.contenders import NAMES
 from mlx_mixer.study.embeddings import Floats, pair_vectors, top1_figures
 from mlx_mixer.study.pairs import PairIds
 from mlx_mixer.study.race import Race, Task
-from mlx_mixer.study.settings import RetrievalSettings
+from mlx_mixer.study.settings import NAMES, RetrievalSettings
 from mlx_mixer.training.evaluate import Top1
 
 _LAYERS = 2

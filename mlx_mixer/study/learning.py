@@ -7,10 +7,9 @@ short (fewer than 512 tokens), and less efficiently where they are long.
 from typing import Any
 
 from mlx_mixer.study.cells import Cells, Work
-from mlx_mixer.study.contenders import NAMES
 from mlx_mixer.study.language import bits_per_byte, language_race
 from mlx_mixer.study.race import Race
-from mlx_mixer.study.settings import LearningSettings
+from mlx_mixer.study.settings import NAMES, LearningSettings
 from mlx_mixer.study.texts import TokenTexts
 
 

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 from xml.sax.saxutils import escape
 
+from mlx_mixer.study.settings import LLAMA, MIXER
+from mlx_mixer.training.plot import COLOURS, nice_ticks
+
 _PANEL_WIDTH, _HEIGHT = 380, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 68, 48
-_COLOURS = {"mixer": "#3b6ea5", "llama": "#b5562b"}
-_OTHER_COLOURS = ("#4c8c4a", "#7d5aa6", "#8a8a2a", "#555555")
-_MOST_TICKS = 6
+_LEFT, _RIGHT, _BOTTOM = 58, 14, 48
+_OF_CONTENDERS = {MIXER: COLOURS[0], LLAMA: COLOURS[1]}
 _LEGEND_ROW = 14
+_DASHES = {"solid": "", "dashed": ' stroke-dasharray="6 3"', "dotted": ' stroke-dasharray="1.5 2.5"'}
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,12 @@ class Line:
     Attributes:
         name: For the legend; begins with a contender's name, which decides the colour.
         points: x and y.
-        dashed: Tells lines of one colour apart.
+        stroke: Tells lines of one colour apart.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
-    dashed: bool = False
+    stroke: Literal["solid", "dashed", "dotted"] = "solid"
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _panel(panel: Panel, left: float) -> str:
 
 def _bar_panel(panel: BarPanel, left: float) -> str:
     x_axis = _Axis(0, len(panel.groups), left + _LEFT, left + _PANEL_WIDTH - _RIGHT)
-    y_axis = _Axis(0, 1.04, _HEIGHT - _BOTTOM, _TOP)
+    y_axis = _Axis(0, 1, _HEIGHT - _BOTTOM, _top(len(panel.bars)))
     parts = _frame(panel, left, x_axis, y_axis)
     for number, group in enumerate(panel.groups):
         for row, part in enumerate(group.split(",")):
@@ -132,8 +135,13 @@ def _bar_panel(panel: BarPanel, left: float) -> str:
     return "\n".join(parts)
 
 
+def _top(entries: int) -> float:
+    """Where a coordinate system begins, below a legend of two columns."""
+    return 34.0 + _LEGEND_ROW * -(-entries // 2)
+
+
 def _frame(panel: Panel | BarPanel, left: float, x_axis: _Axis, y_axis: _Axis) -> list[str]:
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
+    middle = (y_axis.start + y_axis.end) / 2
     turned = f' transform="rotate(-90 {left + 13:.1f} {middle:.1f})"'
     return [
         _text(left + _LEFT, 18, panel.title, "#222222", size=13),
@@ -167,7 +175,7 @@ def _axes(panel: Panel, left: float) -> tuple[_Axis, _Axis]:
     margin = 0.04 * (y_high - y_low)
     y_low = y_low if panel.from_zero and y_low == 0 else y_low - margin
     x_axis = _Axis(x_low, x_high, left + _LEFT, left + _PANEL_WIDTH - _RIGHT, panel.log_x)
-    return x_axis, _Axis(y_low, y_high + margin, _HEIGHT - _BOTTOM, _TOP)
+    return x_axis, _Axis(y_low, y_high + margin, _HEIGHT - _BOTTOM, _top(len(panel.lines)))
 
 
 def _span(values: list[float]) -> tuple[float, float]:
@@ -179,7 +187,7 @@ def _span(values: list[float]) -> tuple[float, float]:
 
 def _line(line: Line, index: int, x_axis: _Axis, y_axis: _Axis) -> list[str]:
     colour = _colour(line.name, index)
-    dash = ' stroke-dasharray="5 3"' if line.dashed else ""
+    dash = _DASHES[line.stroke]
     places = [(x_axis.place(x), y_axis.place(y)) for x, y in line.points]
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return [
@@ -197,17 +205,13 @@ def _legend(name: str, index: int, colour: str, stroke: str, x_axis: _Axis) -> l
 
 
 def _colour(name: str, index: int) -> str:
-    known = next((colour for start, colour in _COLOURS.items() if name.startswith(start)), None)
-    return known or _OTHER_COLOURS[index % len(_OTHER_COLOURS)]
+    known = next((colour for start, colour in _OF_CONTENDERS.items() if name.startswith(start)), None)
+    return known or COLOURS[2 + index % (len(COLOURS) - 2)]
 
 
 def _ticks(axis: _Axis) -> list[float]:
     """Round values inside an axis."""
-    raw = (axis.high - axis.low) / _MOST_TICKS
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
-    first = math.ceil(axis.low / step)
-    return [number * step for number in range(first, math.floor(axis.high / step) + 1)]
+    return [value for value in nice_ticks(axis.low, axis.high) if axis.low <= value <= axis.high]
 
 
 def _x_values(panel: Panel, axis: _Axis) -> list[float]:

@@ -12,12 +12,11 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_mixer.study.cells import Cell, Cells, Work
-from mlx_mixer.study.contenders import NAMES
 from mlx_mixer.study.hamming import nearest_tokens, normalised_hamming
 from mlx_mixer.study.inversion import Descent, Recovered, recover
 from mlx_mixer.study.language import language_race
 from mlx_mixer.study.race import Race
-from mlx_mixer.study.settings import RecoverySettings
+from mlx_mixer.study.settings import NAMES, RecoverySettings
 from mlx_mixer.study.texts import Ids, TokenTexts, even_windows
 
 # Fresh weights as MLX draws them; the same with token vectors of standard deviation 1, as PyTorch draws those of a

@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mlx_mixer.study.cells import Cell, Cells, Work
-from mlx_mixer.study.contenders import NAMES
 from mlx_mixer.study.direct import Direct, direct_plan
 from mlx_mixer.study.embeddings import end_states, pair_vectors, top1_figures, unit
 from mlx_mixer.study.language import language_race
 from mlx_mixer.study.pairs import PairIds, PairTexts, pair_ids
 from mlx_mixer.study.race import Race, Task
-from mlx_mixer.study.settings import RetrievalSettings
+from mlx_mixer.study.settings import NAMES, RetrievalSettings
 from mlx_mixer.study.texts import TokenTexts
 from mlx_mixer.training.bm25 import BM25Scorer
 from mlx_mixer.training.contrastive import info_nce

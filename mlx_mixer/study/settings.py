@@ -5,6 +5,9 @@ from typing import Any, Literal, Self
 
 from mlx_mixer.errors import UsageError
 
+MIXER, LLAMA = "mixer", "llama"
+NAMES = (MIXER, LLAMA)
+
 EqualBy = Literal["time", "flops", "tokens"]
 
 
@@ -36,7 +39,7 @@ class StudySettings:
     vocab_size: int = setting(2048, 512, "Pieces of the tokenizer, learned from the training texts.")
     characters: int = setting(6_000_000, 300_000, "Use so many characters of text at most.")
     tokens_per_batch: int = setting(2048, 1024, "Positions of a training batch.")
-    seconds: float = setting(80.0, 2.0, "Training time of each model, in seconds on this machine.")
+    seconds: float = setting(80.0, 1.0, "Training time of each model, in seconds on this machine.")
     equal_by: EqualBy = setting("time", "time", "What both models get the same amount of: time, flops or tokens.")
     sweep_share: float = setting(0.2, 0.2, "Length of a trial of one learning rate, as a share of a training.")
     seed: int = setting(0, 0, "Decides every random choice.")
@@ -56,7 +59,7 @@ class StudySettings:
 
     @classmethod
     def quick(cls) -> Self:
-        """Values that finish in less than a minute and show that everything works, not more."""
+        """Values that finish in about a minute and show that everything works, not more."""
         return replace(cls(), **{item.name: item.metadata["quick"] for item in fields(cls)})
 
 
@@ -71,11 +74,11 @@ class RecoverySettings(StudySettings):
         iterations: Steps of gradient descent; the paper takes 500.
     """
 
-    seconds: float = setting(60.0, 1.5, "Training time of each model, in seconds on this machine.")
+    seconds: float = setting(60.0, 1.0, "Training time of each model, in seconds on this machine.")
     context_length: int = setting(32, 16, "Tokens of an input.")
-    inputs: int = setting(16, 4, "Inputs to recover.")
-    trial_inputs: int = setting(4, 2, "Inputs on which step sizes are tried.")
-    iterations: int = setting(500, 60, "Steps of gradient descent on an input.")
+    inputs: int = setting(12, 4, "Inputs to recover.")
+    trial_inputs: int = setting(3, 2, "Inputs on which step sizes are tried.")
+    iterations: int = setting(500, 30, "Steps of gradient descent on an input.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,7 @@ class RetrievalSettings(StudySettings):
         temperature: Of InfoNCE; the paper takes 0.02.
     """
 
-    seconds: float = setting(70.0, 1.5, "Training time of each model, in seconds on this machine.")
+    seconds: float = setting(70.0, 1.0, "Training time of each model, in seconds on this machine.")
     context_length: int = setting(96, 32, "Tokens of a passage; longer ones are cut.")
     query_length: int = setting(32, 16, "Tokens of a query; longer ones are cut.")
     candidates: tuple[int, ...] = setting(
@@ -125,5 +128,5 @@ class AutoencoderSettings(StudySettings):
         context_lengths: Windows to put into one vector, one pair of models for each.
     """
 
-    seconds: float = setting(120.0, 2.0, "Training time of each model, in seconds on this machine.")
+    seconds: float = setting(120.0, 1.0, "Training time of each model, in seconds on this machine.")
     context_lengths: tuple[int, ...] = setting((32, 128), (16,), "Windows to put into one vector, in tokens.")

@@ -96,7 +96,8 @@ def _recovery_panel(rows: Sequence[Found], outputs: str) -> BarPanel:
         chosen = [row for row in rows if (row["outputs"], row["model"], row["descent"]) == (outputs, model, descent)]
         values, widths = ([row[key] for row in chosen] for key in ("hamming", "half_width"))
         bars.append(Bar(f"{model}, {descent} descent", values, widths, pale=descent != "plain"))
-    return BarPanel(f"input recovered from {outputs} outputs", "share of wrong tokens", states, bars)
+    title = {"all": "from the outputs of all positions", "last": "from the last position's output"}[outputs]
+    return BarPanel(title, "share of wrong tokens", states, bars)
 
 
 def show_autoencoder(found: Found) -> tuple[str, Panels]:
@@ -122,12 +123,14 @@ def show_retrieval(found: Found) -> tuple[str, Panels]:
         Line(
             f"{row['model']}, {row['stage']}",
             [(int(n), 100 * figures["accuracy"]) for n, figures in row["top1"].items()],
-            dashed=row["stage"] != "InfoNCE",
+            stroke="dotted" if row["stage"] == "untrained" else "dashed" if row["stage"] == "next-token" else "solid",
         )
         for row in found["rows"]
         if row["top1"] and not row["stage"].startswith("direct")
     ]
-    panels = [Panel("cosine of embeddings", "candidates", "top-1 accuracy, %", lines, log_x=True, from_zero=True)]
+    panels = [
+        Panel("cosine of embeddings, and BM25", "candidates", "top-1 accuracy, %", lines, log_x=True, from_zero=True)
+    ]
     return table + "\n" + text_table(*_training_table(trained, "training")), [*panels, *_direct_panels(found["rows"])]
 
 

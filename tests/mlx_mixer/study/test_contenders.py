@@ -11,8 +11,8 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from mlx_mixer.study.autoencoders import autoencoders
-from mlx_mixer.study.contenders import MIXER, NAMES, contenders
-from mlx_mixer.study.settings import StudySettings
+from mlx_mixer.study.contenders import contenders
+from mlx_mixer.study.settings import MIXER, NAMES, StudySettings
 
 SETTINGS = StudySettings(hidden_size=32, num_layers=3, num_heads=2, vocab_size=96)
 KINDS = {"language": contenders, "autoencoder": autoencoders}

@@ -11,10 +11,9 @@ import pytest
 from mlx import nn
 
 from mlx_mixer.study.cells import Cells
-from mlx_mixer.study.contenders import NAMES
 from mlx_mixer.study.language import language_race
 from mlx_mixer.study.race import RATES, Race, Task, best_rate, equal_steps, next_rate
-from mlx_mixer.study.settings import EqualBy, StudySettings
+from mlx_mixer.study.settings import NAMES, EqualBy, StudySettings
 from mlx_mixer.study.texts import TokenTexts
 
 SETTINGS = StudySettings(
