@@ -188,6 +188,11 @@ class PseudoTerminal:
         return reaching + [c for c in rest if unicodedata.category(c) == "Cc" and c not in "\r\n\b\t"]
 
     @property
+    def takes_keys(self) -> bool:
+        """Whether the program has switched off line editing, under which Ctrl+Q would mean "go on printing"."""
+        return not termios.tcgetattr(self._slave)[3] & termios.ICANON
+
+    @property
     def is_restored(self) -> bool:
         """Whether every mode was switched off again, the cursor is shown, and the line settings are back."""
         modes = {}

@@ -115,7 +115,7 @@ def test_a_text_is_continued_a_folder_is_searched_and_the_terminal_is_left_as_it
     terminal.type("\r")
     terminal.wait_for(lambda _: record.exists() and record.read_text())
     assert record.read_text().split() == ["+5", str(notes / "trim.md")]
-    terminal.wait_for(lambda _: terminal.output.count("?1049h") == 2)
+    terminal.wait_for(lambda _: terminal.output.count("?1049h") == 2 and terminal.takes_keys)
 
     terminal.type(CTRL_Q)
     code, seconds = terminal.wait_for_exit()
