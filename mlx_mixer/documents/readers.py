@@ -36,7 +36,7 @@ class Reader(NamedTuple):
 _LANGUAGES = {suffix: Reader(f"source-{name}", 1, read) for name, suffixes, read in languages() for suffix in suffixes}
 _TEXT = Reader("text", 2, ReadDocument)
 _MARKDOWN = Reader("markdown", 2, read_markdown)
-_PYTHON = Reader("python", 2, read_python)
+_PYTHON = Reader("python", 3, read_python)
 # Files with pictures in them are large while their text is not.
 _LARGE = 100 * _MB
 _BY_SUFFIX = {

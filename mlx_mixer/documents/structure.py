@@ -1,7 +1,7 @@
 """What a reader hands to the chunker: text, and where its parts begin."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 PageKind = Literal["", "page", "slide", "sheet", "message", "cell"]
 
@@ -15,8 +15,7 @@ def page_label(kind: str, page: int | None) -> str:
     return "" if page is None else f"{_PAGE_NAMES.get(kind, kind)} {page}"
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part of a text under one heading; it lasts until the next one starts.
 
     Attributes:
