@@ -1,7 +1,8 @@
 """The cuts of one section worked out unit by unit: slow, obvious, and what the quick chunker is compared with."""
 
-from mlx_mixer.documents.chunk import BYTES_PER_TOKEN, ChunkSizes, _pieces
+from mlx_mixer.documents.chunk import BYTES_PER_TOKEN, ChunkSizes
 from mlx_mixer.documents.structure import ReadDocument
+from mlx_mixer.documents.units import pieces
 
 
 def cut_slowly(document: ReadDocument, sizes: ChunkSizes) -> list[tuple[int, int]]:
@@ -32,7 +33,7 @@ def units_of(document: ReadDocument, largest: int) -> list[tuple[int, str, float
     start, above = 0, ""
     for line in document.text.splitlines(keepends=True):
         is_short = len(line) <= largest and len(line.strip().encode("utf-8", "replace")) <= largest
-        for number, piece in enumerate([line] if is_short else _pieces(line, largest)):
+        for number, piece in enumerate([line] if is_short else pieces(line, largest)):
             if any(block_start < start < block_end for block_start, block_end in document.blocks):
                 strength = 0.0
             elif number:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.chunk import Chunk, ChunkSizes, _cut, chunk_document, estimate_tokens
+from mlx_mixer.documents.chunk import Chunk, ChunkSizes, _spans, chunk_document, estimate_tokens
 from mlx_mixer.documents.markdown import read_markdown
 from mlx_mixer.documents.python_source import read_python
 from mlx_mixer.documents.structure import PageKind, ReadDocument
@@ -59,7 +59,7 @@ def test_joined_bodies_are_the_document_and_no_chunk_is_too_large(text: str, siz
 def test_the_quick_cuts_are_those_of_the_slow_way(text: str, edges: list[int]) -> None:
     document = ReadDocument(text, blocks=tuple(zip(edges[::2], edges[1::2], strict=False)))
     for sizes in (SMALL, ChunkSizes(target=40, maximum=50)):
-        quick = [(start, end) for start, end, _ in _cut(document, 0, len(text), sizes)]
+        quick = [(span.start, span.end) for span in _spans(document, sizes)]
         assert quick == cut_slowly(document, sizes)
 
 
