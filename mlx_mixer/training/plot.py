@@ -14,6 +14,8 @@ Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 900, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 34, 36
 COLOURS = ("#3b6ea5", "#b5562b", "#4c8c4a", "#7d5aa6")
+# Below it the logarithm of a step is none.
+_SMALLEST = 1e-290
 _TICKS = 5
 
 
@@ -72,9 +74,9 @@ def line_chart(lines: Sequence[Line], *, title: str = "", x_label: str = "step",
 
 def nice_ticks(low: float, high: float) -> list[float]:
     """About five round values, evenly spaced, the first at or below `low` and the last at or above `high`."""
-    span = high - low
-    if not span > 0:
-        span = abs(high) or 1.0
+    span, size = high - low, max(abs(low), abs(high))
+    if span <= 1e-9 * size or size < _SMALLEST:
+        span = size if size >= _SMALLEST else 1.0
     rough = span / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))

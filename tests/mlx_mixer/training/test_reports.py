@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlx_mixer.training.language_run import train_language
@@ -109,6 +109,8 @@ def test_a_run_without_validation_says_that_nothing_was_measured() -> None:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
+@example(0.0, 5e-324)
+@example(1e6, 1e-9)
 def test_ticks_enclose_what_is_shown_at_even_steps(low: float, span: float) -> None:
     ticks = nice_ticks(low, low + span)
     assert 2 <= len(ticks) <= 9
