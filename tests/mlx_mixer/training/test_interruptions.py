@@ -94,12 +94,12 @@ def test_ctrl_c_waits_for_the_step_and_loses_nothing(data: Path, tmp_path: Path,
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
     with deferred_interrupts() as interrupt:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert interrupt.is_requested
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_full_disk_ends_the_run_and_spares_the_checkpoint(data: Path, tmp_path: Path, whole: Path) -> None:
