@@ -20,10 +20,11 @@ from mlx_mixer.config_fields import (
     read_config,
     write_config,
 )
+from mlx_mixer.errors import ConfigError
 from mlx_mixer.mixing_forms import TokenMixingKind as TokenMixingKind
 from mlx_mixer.mixing_forms import check_token_mixing, count_token_mixing
 
-PoolingKind = Literal["position", "mean", "token_weighted"]
+PoolingKind = Literal["position", "mean", "token_weighted", "static"]
 BlockOrder = Literal["token_then_channel", "channel_then_token"]
 Activation = Literal["gelu", "silu"]
 FinalActivation = Literal["relu"]
@@ -59,7 +60,9 @@ class LanguageMixerConfig:
         pad_token_id: Id used for that padding.
         bos_token_id: Id put before a text, if the model was trained with one.
         eos_token_id: Id that ends a text.
-        pooling: How hidden states become one embedding; see `mlx_mixer.embedding`.
+        pooling: How a text becomes one embedding; see `mlx_mixer.text_pooling`.
+        embedding_size: For "static" pooling: length of an embedding, E, and of the token vectors it is a sum of; `None`
+            for the other kinds, whose embeddings have `hidden_size` values.
         embedding_position: For "position" pooling: index of the state taken, negative from the end of the window
             (left padding) or of the real tokens (right padding).
         fold_case: Whether texts are lower-cased and their white space collapsed before they are embedded (not before
@@ -96,6 +99,7 @@ class LanguageMixerConfig:
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     pooling: PoolingKind = "position"
+    embedding_size: int | None = None
     embedding_position: int | None = None
     fold_case: bool = False
     temperature: float | None = None
@@ -120,7 +124,17 @@ class LanguageMixerConfig:
         position = self.embedding_position
         if position is not None:
             check_whole("embedding_position", position, -self.context_length, self.context_length - 1)
+        self._check_embedding_size()
         check_total(self)
+
+    def _check_embedding_size(self) -> None:
+        if self.pooling == "static":
+            check_whole("embedding_size", self.embedding_size, 1, MAX_SIZE)
+        elif self.embedding_size is not None:
+            raise ConfigError(
+                f"embedding_size is {self.embedding_size!r}, but only 'static' pooling has vectors of their own size; "
+                f"pooling is {self.pooling!r}"
+            )
 
     def _check_choices(self) -> None:
         check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))
@@ -138,12 +152,19 @@ class LanguageMixerConfig:
         return round(self.token_expansion * self.context_length)
 
     @property
+    def embedding_dims(self) -> int:
+        """Length of the vector of a text."""
+        return self.hidden_size if self.embedding_size is None else self.embedding_size
+
+    @property
     def num_parameters(self) -> int:
         """Number of trainable values; the masked half of a square mixing matrix is counted as stored."""
         dims, inner = self.hidden_size, self.intermediate_size
         channel = 2 * dims * inner + dims + inner if inner else 0
         norms = 2 * dims * (2 if inner else 1) if self.use_norms else 0
         pooling = (self.vocab_size + self.num_layers + 1) * (self.pooling == "token_weighted")
+        if self.embedding_size is not None:
+            pooling = self.vocab_size * (self.embedding_size + 1)
         tables = self.vocab_size * dims * (1 if self.tie_word_embeddings else 2)
         return tables + self.num_layers * (count_token_mixing(self) + channel + norms) + pooling
 

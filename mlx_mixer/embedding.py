@@ -20,7 +20,7 @@ from mlx_mixer.errors import CheckpointError
 from mlx_mixer.folding import Folded, fold_with_origins
 from mlx_mixer.folding import fold as fold
 from mlx_mixer.models.language import LanguageMixer
-from mlx_mixer.text_pooling import EmbeddingModel, Pooling, SumPooling, embedding_model, make_pooling
+from mlx_mixer.text_pooling import EmbeddingModel, Pooling, SumPooling, embedding_dims, embedding_model, make_pooling
 
 TextKind = Literal["document", "query"]
 # Rows of one forward pass: large enough for the matmul to be efficient, small enough to stay in tens of megabytes.
@@ -41,7 +41,7 @@ class Embedder:
 
     def __init__(self, model: EmbeddingModel, tokenizer: Tokenizer, fingerprint: str) -> None:
         self.model = model
-        self.dims = model.config.hidden_size
+        self.dims = embedding_dims(model)
         self.context_length = model.config.context_length
         self.fingerprint = fingerprint
         self._tokenizer = tokenizer

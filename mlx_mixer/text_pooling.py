@@ -7,6 +7,7 @@ first window alone.
 import mlx.core as mx
 
 from mlx_mixer.errors import CheckpointError, UnsupportedModelError
+from mlx_mixer.layers.pooling import StaticPooling, TokenWeightedPooling
 from mlx_mixer.models.autoencoding import AutoencodingMixer
 from mlx_mixer.models.kinds import Model
 from mlx_mixer.models.language import LanguageMixer
@@ -20,22 +21,40 @@ class WeightedSum:
 
     pads_left: int | None = None
 
-    def __init__(self, model: LanguageMixer) -> None:
+    def __init__(self, model: LanguageMixer, pooling: TokenWeightedPooling) -> None:
         self._model = model
+        self._pooling = pooling
         # With every gate but the first at 0 the blocks add nothing, and running them is nine tenths of the work.
-        self._blocks_count = bool(model.pooling.layer_gate[1:].any())
+        self._blocks_count = bool(pooling.layer_gate[1:].any())
 
     def __call__(self, ids: mx.array, lengths: mx.array) -> mx.array:
         """Pool the first `lengths` tokens of each row: ``(B, L)`` ids to ``(B, D)``, not normalised."""
-        sums, _ = self._model.pooling(self._states(ids), ids, _is_real(ids, lengths))
+        sums, _ = self._pooling(self._states(ids), ids, _is_real(ids, lengths))
         return sums
 
     def token_vectors(self, ids: mx.array) -> mx.array:
         """What each token adds to the sum, ``(B, L, D)``."""
-        return self._model.pooling.token_vectors(self._states(ids), ids)
+        return self._pooling.token_vectors(self._states(ids), ids)
 
     def _states(self, ids: mx.array) -> list[mx.array]:
         return self._model.residual_states(ids) if self._blocks_count else [self._model.embed_tokens(ids)]
+
+
+class StaticSum:
+    """A sum of token vectors that serve search alone; see `mlx_mixer.layers.pooling`."""
+
+    pads_left: int | None = None
+
+    def __init__(self, pooling: StaticPooling) -> None:
+        self._pooling = pooling
+
+    def __call__(self, ids: mx.array, lengths: mx.array) -> mx.array:
+        """Pool the first `lengths` tokens of each row: ``(B, L)`` ids to ``(B, E)``, not normalised."""
+        return self._pooling(ids, _is_real(ids, lengths))
+
+    def token_vectors(self, ids: mx.array) -> mx.array:
+        """What each token adds to the sum, ``(B, L, E)``."""
+        return self._pooling.parts(ids)
 
 
 class PlainSum:
@@ -116,7 +135,7 @@ class StateInPaddedWindow:
         return states[:, count - self._from_end]
 
 
-SumPooling = WeightedSum | PlainSum
+SumPooling = WeightedSum | StaticSum | PlainSum
 StatePooling = StateInText | StateInPaddedWindow
 Pooling = SumPooling | StatePooling
 
@@ -135,6 +154,11 @@ def embedding_model(model: Model) -> EmbeddingModel:
     )
 
 
+def embedding_dims(model: EmbeddingModel) -> int:
+    """Length of the vector of a text."""
+    return model.config.embedding_dims if isinstance(model, LanguageMixer) else model.config.hidden_size
+
+
 def make_pooling(model: EmbeddingModel) -> Pooling:
     """How a model's config says that its states become a vector.
 
@@ -143,8 +167,10 @@ def make_pooling(model: EmbeddingModel) -> Pooling:
     """
     config = model.config
     if isinstance(model, LanguageMixer):
-        if model.config.pooling == "token_weighted":
-            return WeightedSum(model)
+        if isinstance(pooling := model.get("pooling"), TokenWeightedPooling):
+            return WeightedSum(model, pooling)
+        if isinstance(pooling, StaticPooling):
+            return StaticSum(pooling)
         if model.config.pooling == "mean":
             return PlainSum(model)
     encoder: TextEncoder = model.encoder if isinstance(model, AutoencodingMixer) else model

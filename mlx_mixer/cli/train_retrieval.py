@@ -12,7 +12,7 @@ from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options
 # Options that `RetrievalRun` knows by the same name.
 _RUN_OPTIONS = (
     *("rows", "matryoshka", "teacher", "teacher_weight", "teacher_temperature"),
-    *("through_blocks", "tokens_per_chunk", "fold_case", "half"),
+    *("through_blocks", "tokens_per_chunk", "embedding_size", "fold_case", "half"),
 )
 
 
@@ -67,6 +67,9 @@ def sizes(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.option("--through-blocks", is_flag=True, help="Train blocks and gates too, not token vectors alone.")
 @click.option(
     "--tokens-per-chunk", default=16_384, show_default=True, help="Tokens that go through the blocks at once."
+)
+@click.option(
+    "--embedding-size", type=int, help="Give the model fresh token vectors of this length for search, and train those."
 )
 @click.option("--fold-case/--keep-case", default=True, show_default=True, help="Embed texts in lower case.")
 @loop_options(steps=400, learning_rate=1e-2, warmup=20, validate_every=50)

@@ -1,4 +1,4 @@
-"""One vector for a text from the residual stream of its tokens."""
+"""One vector for a text from its tokens: from their residual stream, or from vectors of their own."""
 
 from collections.abc import Sequence
 
@@ -59,3 +59,49 @@ class TokenWeightedPooling(nn.Module):
         for index, state in enumerate(states[1:], start=1):
             mixed = mixed + (gates[index] - gates[index + 1]) * state
         return mixed
+
+
+class StaticPooling(nn.Module):
+    r"""A sum over the tokens of a window, of vectors that serve nothing else.
+
+    With :math:`c_v` how often token id v occurs in the window, computes
+
+    .. math:: u = \sum_v \sqrt{c_v} \, w_v S_v, \quad w_v = \mathrm{softplus}(a_v)
+
+    so that what is said twice counts more than once, but less than twice, as in BM25 (there by :math:`c (k + 1) / (c +
+    k)`). The blocks have no part in it: learning to find does not disturb writing, and vectors may be longer than the
+    residual stream is wide.
+
+    Args:
+        vocab_size: Number of token ids, V.
+        embedding_size: Length of a vector, E.
+    """
+
+    def __init__(self, vocab_size: int, embedding_size: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, embedding_size)
+        self.token_weight = mx.zeros((vocab_size,))
+
+    def __call__(self, ids: mx.array, is_real: mx.array | None = None) -> mx.array:
+        """Sum up windows.
+
+        Args:
+            ids: ``(B, L)`` token ids.
+            is_real: ``(B, L)``, 0 where a position is padding; all are real if omitted.
+
+        Returns:
+            ``(B, E)``; the sums of one long text's windows may be added up. Not normalised.
+        """
+        return (self._shares(ids, is_real)[:, None, :] @ self.table(ids)).squeeze(1)
+
+    def parts(self, ids: mx.array) -> mx.array:
+        """What each position of ``(B, L)`` ids adds to the sum, ``(B, L, E)``; equal tokens add equal parts."""
+        return self._shares(ids, None)[:, :, None] * self.table(ids)
+
+    def _shares(self, ids: mx.array, is_real: mx.array | None) -> mx.array:
+        same = ids[:, :, None] == ids[:, None, :]
+        if is_real is not None:
+            same = mx.logical_and(same, is_real[:, None, :])
+        # c positions of 1 / sqrt(c) each. Padding may find no real token like it.
+        shares = nn.softplus(self.token_weight[ids]) * mx.rsqrt(mx.maximum(same.sum(axis=-1), 1))
+        return shares if is_real is None else shares * is_real

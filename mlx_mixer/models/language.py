@@ -10,7 +10,7 @@ from mlx_mixer.cache import LayerCache, PassCache
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.kernels.linear import apply_linear
 from mlx_mixer.layers.block import MixerBlock
-from mlx_mixer.layers.pooling import TokenWeightedPooling
+from mlx_mixer.layers.pooling import StaticPooling, TokenWeightedPooling
 from mlx_mixer.models.decode_step import DecodeGroup, DecodeStep
 from mlx_mixer.models.token_loss import IGNORED_LABEL as IGNORED_LABEL
 from mlx_mixer.models.token_loss import mean_token_loss
@@ -35,6 +35,8 @@ class LanguageMixer(nn.Module):
         ValueError: If the ids, with what the cache holds, do not fit the context.
     """
 
+    pooling: TokenWeightedPooling | StaticPooling
+
     def __init__(self, config: LanguageMixerConfig) -> None:
         super().__init__()
         self.config = config
@@ -44,6 +46,8 @@ class LanguageMixer(nn.Module):
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.pooling == "token_weighted":
             self.pooling = TokenWeightedPooling(config.vocab_size, config.num_layers)
+        elif config.pooling == "static":
+            self.pooling = StaticPooling(config.vocab_size, config.embedding_dims)
         self._decode_step: DecodeStep | None = None
 
     def __call__(self, ids: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:

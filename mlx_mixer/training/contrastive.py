@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 import mlx.core as mx
 from mlx import nn
 
+from mlx_mixer.layers.pooling import StaticPooling, TokenWeightedPooling
 from mlx_mixer.models.language import LanguageMixer
 
 # Keeps the length of an all-zero sum from dividing by 0.
@@ -106,14 +107,15 @@ def bag_embeddings(model: LanguageMixer, counts: mx.array) -> mx.array:
     A pooled bag of words is linear in the token counts, so a batch of any lengths is one matrix product.
 
     Args:
-        model: A model with "token_weighted" pooling.
-        counts: ``(B, V)`` float32, how often each token id occurs in each text.
+        model: A model with "token_weighted" or "static" pooling.
+        counts: ``(B, V)`` float32; see `mlx_mixer.training.pair_batches.token_counter`.
 
     Returns:
         ``(B, D)`` unit vectors.
     """
     weights = nn.softplus(model.pooling.token_weight)
-    return _unit(counts @ (weights[:, None] * model.embed_tokens.weight))
+    table = model.pooling.table if isinstance(model.pooling, StaticPooling) else model.embed_tokens
+    return _unit(counts @ (weights[:, None] * table.weight))
 
 
 def text_embeddings(model: LanguageMixer, ids: mx.array, lengths: mx.array, texts: mx.array, count: int) -> mx.array:
@@ -135,6 +137,7 @@ def text_embeddings(model: LanguageMixer, ids: mx.array, lengths: mx.array, text
 def window_sums(model: LanguageMixer, ids: mx.array, lengths: mx.array) -> mx.array:
     """What each window adds to the embedding of its text, ``(W, D)``, not normalised; see `text_embeddings`."""
     is_real = mx.arange(ids.shape[1])[None] < lengths[:, None]
+    assert isinstance(model.pooling, TokenWeightedPooling)
     sums, _ = model.pooling(model.residual_states(ids), ids, is_real)
     return sums
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.contrastive import bag_embeddings, window_sums
-from mlx_mixer.training.pair_batches import Ids, chunks_of, count_tokens
+from mlx_mixer.training.pair_batches import Ids, chunks_of, token_counter
 
 _TEXTS_AT_ONCE = 256
 _TOKENS_AT_ONCE = 8192
@@ -17,8 +17,8 @@ _EPS = 1e-12
 
 def embed_bags(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.float32]:
     """Bag-of-words embeddings, ``(N, D)``; see `contrastive.bag_embeddings`."""
-    vocab_size = model.config.vocab_size
-    chunks = (mx.array(count_tokens(chunk, vocab_size)) for chunk in _chunks(texts))
+    count = token_counter(model.config)
+    chunks = (mx.array(count(chunk)) for chunk in _chunks(texts))
     return np.concatenate([np.array(bag_embeddings(model, counts)) for counts in chunks])
 
 

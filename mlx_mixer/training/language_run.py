@@ -114,6 +114,8 @@ def train_language(
     if run.tuning.is_partial:
         trained, whole = trained_share(model)
         narrate(f"training {trained:,} of {whole:,} numbers ({100 * trained / whole:.1f} %)")
+    if config.pooling == "static":
+        model.pooling.freeze()  # it has no part in writing, and weight decay would wear it away
     if run.keep_embeddings:
         model.freeze(keys=["token_weight", "layer_gate"])
         model.embed_tokens.freeze()

@@ -16,7 +16,7 @@ from mlx_mixer.training.distillation import Teacher
 from mlx_mixer.training.grad_cache import CachedGradients
 from mlx_mixer.training.hard_negatives import SameText
 from mlx_mixer.training.loop import Batch, Gradients
-from mlx_mixer.training.pair_batches import DrawnPairs, chunks_of, count_tokens
+from mlx_mixer.training.pair_batches import CountTokens, DrawnPairs, chunks_of
 from mlx_mixer.training.ranks import ALONE, Ranks
 
 Draw = Callable[[int], DrawnPairs]
@@ -44,12 +44,12 @@ class Targets:
         return [excluded, *(mx.array(array) for array in (self._teacher.judge(drawn) if self._teacher else ()))]
 
 
-def bag_batches(draw: Draw, targets: Targets, vocab_size: int) -> BatchAt:
+def bag_batches(draw: Draw, targets: Targets, count: CountTokens) -> BatchAt:
     """Batches of token counts by step: queries ``(B, V)``, passages ``(P, V)`` and the targets."""
 
     def batch_at(step: int) -> tuple[Batch, int]:
         drawn = draw(step)
-        counts = [mx.array(count_tokens(side, vocab_size)) for side in (drawn.queries, drawn.passages)]
+        counts = [mx.array(count(side)) for side in (drawn.queries, drawn.passages)]
         return [*counts, *targets(drawn)], _num_tokens(drawn)
 
     return batch_at

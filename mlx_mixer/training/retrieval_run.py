@@ -11,6 +11,7 @@ import numpy as np
 from mlx_mixer.checkpoint import load_language_model
 from mlx_mixer.embedding import fold
 from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
+from mlx_mixer.layers.pooling import StaticPooling
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.data import Pair, read_pairs
 from mlx_mixer.training.distillation import load_teacher
@@ -37,10 +38,12 @@ from mlx_mixer.training.pair_arrays import (
     window_batches,
     window_gradients,
 )
-from mlx_mixer.training.pair_batches import PairSettings, Rivals, TokenPairs, draw_pairs, encode_pairs
+from mlx_mixer.training.pair_batches import PairSettings, Rivals, TokenPairs, draw_pairs, encode_pairs, token_counter
 from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.splitting import keep_whole
+from mlx_mixer.training.start import start_static
+from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.training.tokenizer import Encode, load_encoder
 
 
@@ -50,7 +53,7 @@ class RetrievalRun:
 
     Attributes:
         pairs: Files of query-passage pairs.
-        init: Model folder to start from, with "token_weighted" pooling.
+        init: Model folder to start from, with "token_weighted" or "static" pooling.
         out: Model folder to make.
         valid: Files of pairs that decide which weights are kept and when to stop.
         temperature: Of the loss.
@@ -64,6 +67,9 @@ class RetrievalRun:
         through_blocks: Train the blocks and their gates too, instead of token vectors and weights alone.
         tokens_per_chunk: Positions that go through the blocks at once; a larger batch is cut, at the price of a second
             forward pass. It decides the memory needed, not the outcome.
+        embedding_size: Give the model fresh token vectors of this length that serve search alone ("static" pooling), in
+            place of how it embedded before; they start from which tokens occur in the same passages. Nothing else of
+            the model is trained then.
         fold_case: Embed texts in lower case.
         drawing: How pairs are drawn.
         half: Write weights in float16.
@@ -84,6 +90,7 @@ class RetrievalRun:
     teacher_temperature: float = 0.05
     through_blocks: bool = False
     tokens_per_chunk: int = 16_384
+    embedding_size: int | None = None
     fold_case: bool = True
     drawing: PairSettings = field(default_factory=PairSettings)
     half: bool = False
@@ -97,6 +104,8 @@ class RetrievalRun:
             raise UsageError(f"teacher_temperature is {self.teacher_temperature}; it must be above 0")
         if self.tokens_per_chunk < 1:
             raise UsageError(f"tokens_per_chunk is {self.tokens_per_chunk}; it must be at least 1")
+        if self.embedding_size is not None and self.embedding_size < 1:
+            raise UsageError(f"embedding_size is {self.embedding_size}; it must be at least 1")
 
     def objective(self) -> ObjectiveSettings:
         """What is minimised."""
@@ -132,13 +141,18 @@ def train_retrieval(
             raise MixerError("there is one pair; each needs at least one other to be told from")
         model = _trainable_model(run)
         objective = run.objective()
-        objective.check_dims(model.config.hidden_size)
+        objective.check_dims(model.config.embedding_dims)
         teacher = load_teacher(run.teacher, pairs, run.teacher_temperature) if run.teacher else None
         encode = load_encoder(run.init)
         validate = _validation(run, encode, model) if run.valid else None
     folder.open(_decisive(run, pairs), resume=resume)
     narrate(f"{len(pairs):,} pairs")
     tokens = _encoded(pairs, run, encode)
+    if run.embedding_size is not None and not folder.has_checkpoint:
+        narrate("computing token vectors from co-occurrence")
+        found = cooccurrence_vectors(tokens.passages, model.config.vocab_size, run.embedding_size, run.loop.seed)
+        assert isinstance(model.pooling, StaticPooling)
+        start_static(model.pooling, found)
     same = SameText(pairs)
     draw = _drawing(run, tokens, _rivals(run, pairs, tokens, same, model, folder, narrate))
     targets = Targets(same, teacher)
@@ -147,7 +161,7 @@ def train_retrieval(
         batches = window_batches(draw, targets, model.config.context_length, run.tokens_per_chunk)
         gradients = window_gradients(model, objective, targets.count, folder.ranks)
     else:
-        batches = bag_batches(draw, targets, model.config.vocab_size)
+        batches = bag_batches(draw, targets, token_counter(model.config))
         gradients = None if folder.ranks.is_alone else bag_gradients(model, objective, folder.ranks)
     summary = train(
         model,
@@ -213,13 +227,22 @@ def _rivals(
 
 def _trainable_model(run: RetrievalRun) -> LanguageMixer:
     model = load_language_model(run.init, as_stored=False)
-    if model.config.pooling != "token_weighted":
+    if run.embedding_size is not None:
+        config = replace(model.config, pooling="static", embedding_size=run.embedding_size, embedding_position=None)
+        model.config = config
+        model.pooling = StaticPooling(config.vocab_size, run.embedding_size)
+    kind = model.config.pooling
+    if kind not in ("token_weighted", "static"):
         raise UnsupportedModelError(
-            f"{run.init} pools by {model.config.pooling!r}; retrieval is trained for 'token_weighted' pooling"
+            f"{run.init} pools by {kind!r}; retrieval is trained for 'token_weighted' and 'static' pooling; give it "
+            "vectors for search with --embedding-size"
         )
+    if run.through_blocks and kind == "static":
+        raise UsageError("'static' pooling does not go through the blocks; leave out --through-blocks")
     model.freeze()
-    model.embed_tokens.unfreeze()
     model.pooling.unfreeze()
+    if kind == "token_weighted":
+        model.embed_tokens.unfreeze()
     if run.through_blocks:
         for layer in model.layers:
             layer.unfreeze()
@@ -264,6 +287,7 @@ def _decisive(run: RetrievalRun, pairs: Sequence[Pair]) -> dict[str, Any]:
         "teacher": str(run.teacher) if run.teacher else None,
         "teacher_temperature": run.teacher_temperature,
         "through_blocks": run.through_blocks,
+        "embedding_size": run.embedding_size,
         "fold_case": run.fold_case,
         "pairs": len(pairs),
         "characters": sum(len(pair.passage) for pair in pairs),

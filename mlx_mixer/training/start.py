@@ -6,6 +6,7 @@ from mlx import nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.layers.pooling import StaticPooling
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.token_vectors import TokenVectors
 
@@ -29,6 +30,12 @@ def fresh_model(config: LanguageMixerConfig, tokens: TokenVectors | None) -> Lan
         if config.pooling == "token_weighted":
             model.pooling.token_weight = token_weights_from_idf(tokens)
     return model
+
+
+def start_static(pooling: StaticPooling, tokens: TokenVectors) -> None:
+    """Give "static" pooling vectors from co-occurrence, and weights from document frequencies."""
+    pooling.table.weight = mx.array(VECTOR_LENGTH * tokens.vectors)
+    pooling.token_weight = token_weights_from_idf(tokens)
 
 
 def start_as_identity(model: LanguageMixer) -> None:

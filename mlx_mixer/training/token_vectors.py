@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mlx_mixer.errors import MixerError
 
+Tokens = Sequence[int] | npt.NDArray[np.int64]
 Floats = npt.NDArray[Any]  # float32; numpy's linear algebra is typed as float64
 
 _ROWS_AT_ONCE = 1024
@@ -35,7 +36,7 @@ class TokenVectors:
     idf: Floats
 
 
-def cooccurrence_vectors(texts: Sequence[Sequence[int]], vocab_size: int, dims: int, seed: int = 0) -> TokenVectors:
+def cooccurrence_vectors(texts: Sequence[Tokens], vocab_size: int, dims: int, seed: int = 0) -> TokenVectors:
     """Token vectors from which tokens occur together in a text.
 
     Args:
@@ -82,7 +83,7 @@ class _Rows:
             yield block
 
 
-def _weighted_rows(texts: Sequence[Sequence[int]], vocab_size: int) -> tuple[_Rows, Floats]:
+def _weighted_rows(texts: Sequence[Tokens], vocab_size: int) -> tuple[_Rows, Floats]:
     counted = [np.unique(np.asarray(text, np.int64), return_counts=True) for text in texts]
     ids = np.concatenate([unique for unique, _ in counted])
     frequency = np.bincount(ids, minlength=vocab_size)

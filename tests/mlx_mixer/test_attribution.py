@@ -37,6 +37,11 @@ def summands(embedder: Embedder, text: str) -> Float64:
     rows: list[Float64] = []
     for start in range(0, len(ids), 24):
         window = ids[start : start + 24]
+        if model.config.pooling == "static":
+            times = np.array([window.count(token) for token in window])
+            weight = np.log1p(np.exp(value(model.pooling.token_weight)[window]))
+            rows += list((weight / np.sqrt(times))[:, None] * value(model.pooling.table.weight)[window])
+            continue
         states = [value(state)[0] for state in model.residual_states(mx.array([window]))]
         if model.config.pooling == "mean":
             rows += list(states[-1])
@@ -47,10 +52,11 @@ def summands(embedder: Embedder, text: str) -> Float64:
     return np.array(rows)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "token_weighted"])
+@pytest.mark.parametrize("pooling", ["mean", "token_weighted", "static"])
 @pytest.mark.parametrize("text", TEXTS)
 def test_shares_of_a_sum_add_up_to_the_cosine(tmp_path: Path, pooling: str, text: str) -> None:
-    embedder = load_embedder(tiny_model_folder(tmp_path, pooling=pooling))
+    sizes = {"embedding_size": 16} if pooling == "static" else {}
+    embedder = load_embedder(tiny_model_folder(tmp_path, pooling=pooling, **sizes))
     query = unit(1)
     got = np.array([entry.share for entry in embedder.attribute(text, query)])
     rows = summands(embedder, text)

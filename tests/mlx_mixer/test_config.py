@@ -37,6 +37,8 @@ def test_a_config_survives_being_written(form: str) -> None:
         ({"token_expansion": float("inf"), "token_mixing": "expanded"}, "must be a number above 0"),
         ({"eos_token_id": 64}, "eos_token_id is 64; it must be a whole number from 0 to 63"),
         ({"embedding_position": -25}, "embedding_position is -25"),
+        ({"pooling": "static"}, "embedding_size is None"),
+        ({"embedding_size": 8}, "only 'static' pooling"),
         ({"norm_eps": 0}, "norm_eps is 0"),
         ({"fold_case": 1}, "fold_case is 1; it must be true or false"),
         ({"vocab_size": 1 << 20, "hidden_size": 1 << 20, "num_layers": 1}, "parameters; at most"),

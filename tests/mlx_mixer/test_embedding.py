@@ -1,5 +1,6 @@
 """Embeddings against one text at a time, without batches."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,23 @@ def test_token_weighted_pooling_follows_its_equation(tmp_path: Path) -> None:
             total += sum(np.log1p(np.exp(weight[token])) * row for token, row in zip(window, mixed, strict=True))
         expected = normalise(total) if ids else total
         np.testing.assert_allclose(vector, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_static_pooling_follows_its_equation(tmp_path: Path) -> None:
+    found = embedder(tmp_path, pooling="static", embedding_size=40)
+    texts = [*TEXTS, "aaaa bbb aaaa", "a" * 60]
+    vectors = found.embed(texts)
+    assert found.dims == 40
+    model = load_model(tmp_path)
+    weight = np.log1p(np.exp(np.array(model.pooling.token_weight, np.float64)))
+    table = np.array(model.pooling.table.weight, np.float64)
+    for text, vector in zip(texts, vectors, strict=True):
+        ids = ids_of(text)
+        total = np.zeros(40)
+        for start in range(0, len(ids), 24):
+            for token, times in Counter(ids[start : start + 24]).items():
+                total += times**0.5 * weight[token] * table[token]
+        np.testing.assert_allclose(vector, normalise(total) if ids else total, rtol=1e-4, atol=1e-5)
 
 
 def test_blocks_that_no_gate_lets_in_are_left_out_without_a_difference(tmp_path: Path) -> None:

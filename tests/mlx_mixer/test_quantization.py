@@ -145,6 +145,17 @@ def test_a_quantised_folder_embeds(pooling: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 
 
+def test_static_vectors_are_quantised_and_hardly_move(tmp_path: Path) -> None:
+    quantised_folder(tmp_path / "q", bits=8, dtype=mx.float16, pooling="static", embedding_size=128)
+    plain = load_model(tmp_path / "q", as_stored=False)
+    held = load_model(tmp_path / "q", as_stored=True)
+    assert isinstance(held.pooling.table, nn.QuantizedEmbedding)
+    ids = mx.array([[3, 3, 9, 20]])
+    np.testing.assert_allclose(
+        np.array(held.pooling(ids).astype(mx.float32)), np.array(plain.pooling(ids)), rtol=2e-2, atol=2e-3
+    )
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -13,8 +13,8 @@ IDS = mx.random.randint(0, 64, (3, 24), key=mx.random.key(7))
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_config_counts_every_parameter(form: str) -> None:
-    for pooling in ("position", "token_weighted"):
-        config = tiny_config(**FORMS[form], pooling=pooling)
+    for pooling in ({}, {"pooling": "token_weighted"}, {"pooling": "static", "embedding_size": 40}):
+        config = tiny_config(**FORMS[form], **pooling)
         model = LanguageMixer(config)
         assert sum(array.size for _, array in tree_flatten(model.parameters())) == config.num_parameters
 

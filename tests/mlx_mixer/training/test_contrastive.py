@@ -10,7 +10,7 @@ import pytest
 from mlx_mixer.embedding import load_embedder
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.contrastive import bag_embeddings, info_nce, nested, one_positive, text_embeddings
-from mlx_mixer.training.embed import embed_windows
+from mlx_mixer.training.embed import embed_bags, embed_windows
 from mlx_mixer.training.pair_batches import (
     PairSettings,
     TokenPairs,
@@ -114,6 +114,14 @@ def test_a_bag_of_words_is_the_sum_of_weighted_vectors() -> None:
     for text, embedding in zip(texts, got, strict=True):
         total = sum(weights[token] * vectors[token] for token in text)
         np.testing.assert_allclose(embedding, total / np.linalg.norm(total), rtol=1e-4, atol=1e-6)
+
+
+def test_static_embeddings_for_training_are_those_that_users_get(tmp_path: Path) -> None:
+    embedder = load_embedder(tiny_model_folder(tmp_path, pooling="static", embedding_size=40))
+    texts = ["a text that is longer than one window of twenty-four", "short", "eeeeee"]
+    ids = [np.array(byte_tokenizer().encode(text).ids) for text in texts]
+    assert isinstance(embedder.model, LanguageMixer)
+    np.testing.assert_allclose(embed_bags(embedder.model, ids), embedder.embed(texts), atol=1e-5)
 
 
 def test_embeddings_for_training_are_those_that_users_get(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -138,6 +139,51 @@ def test_healing_keeps_what_finding_depends_on(data: Path, tmp_path: Path) -> No
     before, after = weights_of(tmp_path / "lm"), weights_of(tmp_path / "out")
     kept = {name for name in before if np.array_equal(np.array(before[name]), np.array(after[name]))}
     assert kept == {"embed_tokens.weight", "pooling.token_weight", "pooling.layer_gate"}
+
+
+def static_run(data: Path, tmp_path: Path, **changes: Any) -> RetrievalRun:
+    run = RetrievalRun(
+        pairs=[data / "pairs.jsonl"],
+        valid=[data / "pairs.jsonl"],
+        init=tmp_path / "lm",
+        out=tmp_path / "out",
+        embedding_size=24,
+        temperature=0.2,
+        drawing=PairSettings(batch_size=8),
+        loop=LoopSettings(steps=20, learning_rate=2e-2, warmup_steps=2, validate_every=5),
+    )
+    return replace(run, **changes)
+
+
+def test_vectors_of_their_own_learn_to_find_and_leave_writing_alone(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    reports: list[StepReport] = []
+    summary = train_retrieval(static_run(data, tmp_path), resume=False, report=reports.append, narrate=ignore)
+    losses = [report.loss for report in reports]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert summary.best_score
+    before, after = weights_of(tmp_path / "lm"), weights_of(tmp_path / "out")
+    writing = {name for name in before if not name.startswith("pooling.")}
+    assert all(np.array_equal(np.array(before[name]), np.array(after[name])) for name in writing)
+    config = load_config(tmp_path / "out")
+    assert (config.pooling, config.embedding_size) == ("static", 24)
+
+
+def test_learning_to_write_leaves_static_vectors_alone(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    train_retrieval(static_run(data, tmp_path), resume=False, report=ignore, narrate=ignore)
+    fresh = language_run(data, tmp_path / "again", steps=3)
+    run_language(LanguageRun(data=fresh.data, out=fresh.out, init=tmp_path / "out", loop=fresh.loop))
+    before, after = weights_of(tmp_path / "out"), weights_of(tmp_path / "again")
+    changed = {name for name in before if not np.array_equal(np.array(before[name]), np.array(after[name]))}
+    assert "embed_tokens.weight" in changed
+    assert not {name for name in changed if name.startswith("pooling.")}
+
+
+def test_static_vectors_do_not_go_through_the_blocks(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    with pytest.raises(UsageError, match="through-blocks"):
+        train_retrieval(static_run(data, tmp_path, through_blocks=True), resume=False, report=ignore, narrate=ignore)
 
 
 def test_only_token_weighted_models_learn_to_find(data: Path, tmp_path: Path) -> None:
