@@ -1,4 +1,4 @@
-"""`mlx-mixer train`: the group, and its commands `tokenizer`, `evaluate` and `curve`."""
+"""`mlx-mixer train`: the group, and its commands `tokenizer` and `curve`."""
 
 import time
 from importlib import import_module
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from mlx_mixer.cli.output import narrate, print_json
+from mlx_mixer.cli.output import narrate
 from mlx_mixer.cli.train_autoencoder import autoencoder
+from mlx_mixer.cli.train_evaluate import evaluate
 from mlx_mixer.cli.train_language import language
 from mlx_mixer.cli.train_options import PATH, finish, seconds_since, sources, texts_argument
 from mlx_mixer.cli.train_reranker import reranker
@@ -45,28 +46,6 @@ def tokenizer(texts: tuple[Path, ...], docs: bool, out: Path, vocab_size: int, a
 
 
 @train.command()
-@click.argument("model", type=PATH)
-@click.argument("pairs", nargs=-1, required=True, type=PATH)
-@click.option("--dims", type=int, help="Compare the first so many values of the vectors alone.")
-@click.option("--queries", default=2000, show_default=True, help="Queries per figure, at least.")
-@click.option("--seed", default=0, show_default=True, help="Decides the trials.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(model: Path, pairs: tuple[Path, ...], dims: int | None, queries: int, seed: int, as_json: bool) -> None:
-    """Measure MODEL on PAIRS: perplexity, and how often the right passage comes first, beside BM25."""
-    from mlx_mixer.training.report import evaluate_model
-
-    found = evaluate_model(model, pairs, queries=queries, seed=seed, narrate=narrate, dims=dims)
-    if as_json:
-        print_json(found)
-        return
-    for name, figures in found.items():
-        click.echo(f"{name}  perplexity {figures['perplexity']:.1f}  bits per byte {figures['bits_per_byte']:.3f}")
-        for row in figures["top1"]:
-            accuracy = f"{row['mixer']:5.1f} % +- {row['half_width']:.1f}"
-            click.echo(f"  top-1 among {row['candidates']:<5} {accuracy}   BM25 {row['bm25']:5.1f} %")
-
-
-@train.command()
 @click.argument("logs", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Folder for loss_curve.jsonl and loss_curve.svg.")
 def curve(logs: tuple[Path, ...], out: Path) -> None:
@@ -84,5 +63,6 @@ def curve(logs: tuple[Path, ...], out: Path) -> None:
 train.add_command(language)
 train.add_command(retrieval)
 train.add_command(teacher)
+train.add_command(evaluate)
 train.add_command(reranker)
 train.add_command(autoencoder)

@@ -112,7 +112,7 @@ def _cosine_top1(load: Callable[[str], Any], name: str, report: PairIds, setting
 def _top1(scorer: Scorer, count: int, settings: RetrievalSettings) -> Cell:
     mask = np.ones(count, bool)
     found = {
-        str(n): top1_figures(top1_among(n, count, mask, scorer, queries=settings.queries, seed=settings.seed))
+        str(n): top1_figures(top1_among(n, mask, scorer, queries=settings.queries, seed=settings.seed))
         for n in settings.candidates
         if n <= count
     }

@@ -78,14 +78,27 @@ class Teacher:
 
 
 def load_teacher(path: Path, pairs: Sequence[Pair], temperature: float) -> Teacher:
-    """Read a teacher's vectors.
+    """Read a teacher; see `read_vectors`.
+
+    Args:
+        path: Its file.
+        pairs: The pairs its vectors are of.
+        temperature: Divides the cosines.
+    """
+    return Teacher(*read_vectors(path, pairs), temperature)
+
+
+def read_vectors(path: Path, pairs: Sequence[Pair]) -> tuple[Vectors, Vectors]:
+    """Read vectors that another encoder made of the texts of some pairs.
 
     Args:
         path: A `.safetensors` or `.npz` file that holds `passages` ``(N, D)`` and `queries` ``(M, D)`` of any float
             dtype; see `Teacher` for the order. They need not be of length 1; a row of zeros stands for a text that the
             teacher has not seen.
         pairs: The pairs they are of.
-        temperature: Divides the cosines.
+
+    Returns:
+        Passages ``(N, D)`` and queries ``(M, D)``, each of length 1 or zeros.
 
     Raises:
         ModelNotFoundError: If there is no such file.
@@ -111,7 +124,7 @@ def load_teacher(path: Path, pairs: Sequence[Pair], temperature: float) -> Teach
             )
     if passages.shape[1] != queries.shape[1]:
         raise MixerError(f"{path}: passages have {passages.shape[1]} values and queries {queries.shape[1]}")
-    return Teacher(_unit(passages, path), _unit(queries, path), temperature)
+    return _unit(passages, path), _unit(queries, path)
 
 
 def save_teacher(path: Path, passages: Vectors, queries: Vectors) -> None:

@@ -1,7 +1,7 @@
 """How well a model writes and finds: perplexity, bits per byte, and top-1 accuracy among n passages."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -76,17 +76,11 @@ def language_score(
     return LanguageScore(math.exp(loss / tokens), loss / math.log(2) / num_bytes, tokens)
 
 
-def top1_among(
-    candidates: int, num_passages: int, has_query: npt.NDArray[np.bool_], scorer: Scorer, *, queries: int, seed: int
-) -> Top1:
-    """Top-1 accuracy among n candidates.
-
-    A trial draws n records without replacement and scores every query among them against all n passages; trials go on
-    until enough queries are scored. Records without a query serve as wrong answers.
+def top1_among(candidates: int, has_query: npt.NDArray[np.bool_], scorer: Scorer, *, queries: int, seed: int) -> Top1:
+    """Top-1 accuracy among n candidates, over the trials of `draw_trials`.
 
     Args:
         candidates: Passages of a trial, n.
-        num_passages: Records there are.
         has_query: ``(N,)``, whether a record has a query.
         scorer: Scores of some queries, by record number, against some passages.
         queries: Stop after the trial in which this many are reached.
@@ -95,20 +89,45 @@ def top1_among(
     Raises:
         MixerError: If there are fewer records than candidates, or no record has a query.
     """
-    if candidates > num_passages:
-        raise MixerError(f"{candidates} candidates were asked for, but there are {num_passages} passages")
+    right = scored = 0
+    for drawn, asking in draw_trials(candidates, has_query, queries=queries, seed=seed):
+        best = scorer(drawn[asking], drawn).argmax(axis=1)
+        right += int((best == asking).sum())
+        scored += len(asking)
+    return Top1(candidates, right / scored, scored)
+
+
+def draw_trials(
+    candidates: int, has_query: npt.NDArray[np.bool_], *, queries: int, seed: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Trials of n records, drawn without replacement, until they hold enough queries together.
+
+    Records without a query serve as wrong answers.
+
+    Args:
+        candidates: Records of a trial, n.
+        has_query: ``(N,)``, whether a record has a query.
+        queries: Stop after the trial in which this many are reached.
+        seed: Decides the trials.
+
+    Yields:
+        ``(n,)`` numbers of the records drawn, and at which places among them stand those with a query: one at least.
+
+    Raises:
+        MixerError: If there are fewer records than candidates, or no record has a query.
+    """
+    if candidates > len(has_query):
+        raise MixerError(f"{candidates} candidates were asked for, but there are {len(has_query)} passages")
     if not has_query.any():
         raise MixerError("no record has a query")
     rng = np.random.default_rng((seed, candidates))
-    right = scored = 0
+    scored = 0
     while scored < queries:
-        drawn = rng.choice(num_passages, candidates, replace=False)
+        drawn = rng.choice(len(has_query), candidates, replace=False)
         asking = np.flatnonzero(has_query[drawn])
         if len(asking):
-            best = scorer(drawn[asking], drawn).argmax(axis=1)
-            right += int((best == asking).sum())
+            yield drawn, asking
             scored += len(asking)
-    return Top1(candidates, right / scored, scored)
 
 
 def vector_scorer(queries: npt.NDArray[np.float32], passages: npt.NDArray[np.float32]) -> Scorer:

@@ -265,7 +265,7 @@ def _validation(run: RetrievalRun, encode: Encode, model: LanguageMixer) -> Call
     def score() -> float:
         scorer = vector_scorer(*(embed(model, side) for side in sides))
         count = len(pairs)
-        found = top1_among(min(512, count), count, np.ones(count, bool), scorer, queries=1000, seed=0)
+        found = top1_among(min(512, count), np.ones(count, bool), scorer, queries=1000, seed=0)
         return found.accuracy
 
     return score

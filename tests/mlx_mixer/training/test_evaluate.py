@@ -33,7 +33,7 @@ def test_top1_counts_the_queries_whose_own_passage_scores_highest() -> None:
     queries = np.eye(4, dtype=np.float32)
     passages = queries[[1, 0, 2, 3]]  # two passages changed places
     mask = np.array([True, True, True, False])
-    found = top1_among(4, 4, mask, vector_scorer(queries, passages), queries=3, seed=0)
+    found = top1_among(4, mask, vector_scorer(queries, passages), queries=3, seed=0)
     assert found == Top1(candidates=4, accuracy=pytest.approx(1 / 3), queries=3)
     assert found.half_width == pytest.approx(1.96 * math.sqrt(1 / 3 * 2 / 3 / 3))
 
@@ -46,7 +46,7 @@ def test_records_without_a_query_are_wrong_answers_only() -> None:
         assert len(drawn) == 3
         return np.zeros((len(rows), 3), np.float32)
 
-    top1_among(3, 6, np.array([True] + [False] * 5), scorer, queries=4, seed=0)
+    top1_among(3, np.array([True] + [False] * 5), scorer, queries=4, seed=0)
     assert set(asked) == {0}
 
 
@@ -58,7 +58,7 @@ def test_trials_are_the_same_for_every_scorer_and_differ_by_seed() -> None:
             seen.append(drawn.tolist())
             return np.eye(len(rows), len(drawn), dtype=np.float32)
 
-        top1_among(5, 50, np.ones(50, bool), scorer, queries=20, seed=seed)
+        top1_among(5, np.ones(50, bool), scorer, queries=20, seed=seed)
         return seen
 
     assert drawn_with(0) == drawn_with(0)
@@ -68,9 +68,9 @@ def test_trials_are_the_same_for_every_scorer_and_differ_by_seed() -> None:
 def test_impossible_trials_are_refused() -> None:
     scorer = vector_scorer(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
     with pytest.raises(MixerError, match="3 candidates were asked for, but there are 2"):
-        top1_among(3, 2, np.ones(2, bool), scorer, queries=1, seed=0)
+        top1_among(3, np.ones(2, bool), scorer, queries=1, seed=0)
     with pytest.raises(MixerError, match="no record has a query"):
-        top1_among(2, 2, np.zeros(2, bool), scorer, queries=1, seed=0)
+        top1_among(2, np.zeros(2, bool), scorer, queries=1, seed=0)
 
 
 def test_keywords_find_stems_and_ignore_what_fts_would_take_for_syntax() -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mlx_mixer.cli.train import train
 from mlx_mixer.documents.library import Library
-from mlx_mixer.errors import MixerError
+from mlx_mixer.errors import MixerError, UsageError
 from tests.mlx_mixer.training.runs import write_data
 
 SIZES = ["--hidden-size", "16", "--layers", "1", "--context-length", "24", "--intermediate-size", "16"]
@@ -70,6 +70,22 @@ def test_the_commands_lead_from_texts_to_figures(tmp_path: Path) -> None:
     assert report["perplexity"] > 1
     assert [row["candidates"] for row in report["top1"]] == [32]
     assert report["top1"][0]["queries"] >= 50
+
+    succeed("teacher", pairs, "--model", tmp_path / "healed", "-o", tmp_path / "same.safetensors", "--json")
+    beside = ("--beside", f"same={tmp_path / 'same.safetensors'}", "--queries", "50")
+    figures, _ = succeed("evaluate", tmp_path / "healed", pairs, *beside, "--json")
+    (row,) = figures["pairs.jsonl"]["top1"]
+    assert row["mixer"] == row["same"] > 0
+    assert {(found["first"], found["second"]) for found in row["differences"]} >= {
+        ("mixer", "same"),
+        ("mixer+bm25", "bm25"),
+    }
+    printed = CliRunner().invoke(train, ["evaluate", str(tmp_path / "healed"), str(pairs), *beside])
+    assert "against BM25" in printed.stdout
+    assert "same with BM25" in printed.stdout
+    for wrong in ("same", "=file", "bm25=file"):
+        refused = CliRunner().invoke(train, ["evaluate", str(tmp_path / "healed"), str(pairs), "--beside", wrong])
+        assert isinstance(refused.exception, UsageError)
 
 
 def test_texts_come_from_a_pipe_and_from_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
