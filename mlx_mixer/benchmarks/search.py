@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_mixer.benchmarks.timing import Figure
-from mlx_mixer.documents.blocks import pack
+from mlx_mixer.documents.contents import save_contents
 from mlx_mixer.documents.database import connect, open_database
 from mlx_mixer.documents.library import Library
+from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.query import parse_query
 from mlx_mixer.documents.records import ChunkData, ContentData
-from mlx_mixer.documents.store import save_content
 from mlx_mixer.documents.vectors import TextEmbedder, to_blob
 from mlx_mixer.documents.words import identifier_words
 from mlx_mixer.paths import default_paths
@@ -89,10 +89,8 @@ def build_library(path: Path, chunks: int, passages: Sequence[str], embedder: Te
         pairs = rng.integers(0, len(passages), (_PASSAGES_PER_DOCUMENT, 2))
         bodies = [_spliced(passages[a], passages[b]) for a, b in pairs]
         parts = [ChunkData(0, 1 + 20 * seq, None, "", body, identifier_words(body)) for seq, body in enumerate(bodies)]
-        content = save_content(
-            db,
-            ContentData(document.to_bytes(16, "little"), "python", 1, "", "utf-8", 0, "", "", parts, pack(parts)),
-        )
+        data = ContentData(document.to_bytes(16, "little"), "python", 1, "", "utf-8", 0, "", "", parts, pack(parts))
+        (content,) = save_contents(db, [data])
         db.execute(
             "INSERT INTO files (root, path, folder, name, size, mtime_ns, inode, state, content, suffix)"
             " VALUES (1, ?, ?, ?, 0, 0, 0, 'indexed', ?, 'py')",

@@ -9,7 +9,7 @@ from mlx_mixer.documents.records import FileData
 from mlx_mixer.documents.words import path_words
 
 # A transaction is committed at whichever comes first; a kill loses at most this much.
-_FILES = 64
+_FILES = 400
 _BYTES = 2_000_000
 _SECONDS = 0.5
 
@@ -50,6 +50,5 @@ class Batch:
     def write(self, db: Database, now: int) -> None:
         for file_id, path in self.moves:
             store.move_file(db, file_id, self.root, path, path_words(path, self.root_path))
-        for file in self.files:
-            store.save_file(db, self.root, file, now)
+        store.save_files(db, self.root, self.files, now)
         store.show_again(db, self.reappeared, now)

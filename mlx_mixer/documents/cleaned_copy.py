@@ -11,11 +11,13 @@ import numpy as np
 from sqlite_utils import Database
 
 from mlx_mixer.documents import store
-from mlx_mixer.documents.blocks import add_functions, pack
+from mlx_mixer.documents.blocks import add_functions
+from mlx_mixer.documents.contents import save_contents
 from mlx_mixer.documents.events import Progress, Tally
 from mlx_mixer.documents.known_items import KnownItem
 from mlx_mixer.documents.meaning import embed_pending
 from mlx_mixer.documents.migrations import migrate
+from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.passages import stored_document
 from mlx_mixer.documents.prepare import chunk_data
 from mlx_mixer.documents.records import ContentData, FileData
@@ -130,11 +132,11 @@ def _copy_content(
         for chunk in stored_document(db, content).chunks
     )
     data = ContentData(str(content).encode(), "copy", 0, "", "", 0, "", "", chunks, pack(chunks))
-    copied = store.save_content(copy, data)
+    (copied,) = save_contents(copy, [data])
     for (path,) in db.execute("SELECT path FROM files WHERE content = ? AND missing_since IS NULL", [content]):
         root = max((root for root in roots if is_inside(path, root)), key=len, default=b"/")
         root_id, _ = store.ensure_root(copy, root)
-        store.save_file(copy, root_id, FileData(path, path_words(path, root), content=copied), now=0)
+        store.save_files(copy, root_id, [FileData(path, path_words(path, root), content=copied)], now=0)
     return copied, len(chunks)
 
 

@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from mlx_mixer.documents import reach, store
 from mlx_mixer.documents.batch import Batch
+from mlx_mixer.documents.contents import find_content, give_words_room
 from mlx_mixer.documents.events import FileNote, Progress, Tally
 from mlx_mixer.documents.filebytes import UNSETTLED, FileBytes, content_hash, read_file
 from mlx_mixer.documents.prepare import prepare_content
@@ -69,6 +70,7 @@ class TextStage:
             return
         with write_transaction(self._db):
             root, root_path = store.ensure_root(self._db, path)
+            give_words_room(self._db)
         known = store.known_files(self._db, root, path if path != root_path else None)
         batch = Batch(root, root_path)
         unreadable: list[bytes] = []
@@ -138,7 +140,7 @@ class TextStage:
 
     def _take_in(self, found: Found, file: FileBytes, reader: Reader, known: KnownFile | None, batch: Batch) -> None:
         digest = content_hash(file.data)
-        content: ContentData | int | None = store.find_content(self._db, digest, reader.name, reader.version)
+        content: ContentData | int | None = find_content(self._db, digest, reader.name, reader.version)
         if content is None:
             try:
                 document, encoding = self._process.read_file_content(file.data, reader)

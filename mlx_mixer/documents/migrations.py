@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.blocks import insert_blocks, pack
+from mlx_mixer.documents.blocks import insert_blocks
 from mlx_mixer.documents.chunk_hashes import remember_hashes
+from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.records import ChunkData
 from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1, SCHEMA_V2, SCHEMA_V4, SCHEMA_V4_VIEW
 from mlx_mixer.documents.transactions import write_transaction

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from mlx_mixer.documents.blocks import pack
 from mlx_mixer.documents.chunk import chunk_document
+from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.readers import Reader
 from mlx_mixer.documents.records import ChunkData, ContentData
 from mlx_mixer.documents.structure import ReadDocument

@@ -20,7 +20,7 @@ class ChunkData(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some chunks of a document that follow each other, compressed (see blocks.py).
+    """Some chunks of a document that follow each other, compressed (see packing.py).
 
     Attributes:
         first: Number of the first of them in the document, counted from 0.

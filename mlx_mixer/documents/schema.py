@@ -183,7 +183,7 @@ SCHEMA_V4 = (
         page    INTEGER
     ) STRICT
     """,
-    # id: that of the block's first chunk. headings, texts: see blocks.py.
+    # id: that of the block's first chunk. headings, texts: see packing.py.
     """
     CREATE TABLE blocks (
         id       INTEGER PRIMARY KEY,

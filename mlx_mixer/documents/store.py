@@ -1,13 +1,14 @@
-"""The write side of the library: roots, files and contents. Every function here runs inside a write transaction."""
+"""The write side of the library: roots and files. Every function here runs inside a write transaction."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.blocks import insert_blocks
 from mlx_mixer.documents.chunk_hashes import forget_hashes
-from mlx_mixer.documents.records import Block, ChunkData, ContentData, FileData
+from mlx_mixer.documents.contents import save_contents
+from mlx_mixer.documents.records import ContentData, FileData
+from mlx_mixer.documents.rows import insert_rows
 from mlx_mixer.documents.scan import is_inside, is_reached
 from mlx_mixer.documents.words import PathWords
 
@@ -51,68 +52,11 @@ def _range_below(folder: bytes) -> tuple[bytes, bytes]:
     return folder + b"/", folder + b"0"  # "0" follows "/"
 
 
-def find_content(db: Database, content_hash: bytes, reader: str, reader_version: int) -> int | None:
-    """Return the id of a document that was stored before."""
-    row = db.conn.execute(
-        "SELECT id FROM contents WHERE hash = ? AND reader = ? AND reader_version = ?",
-        [content_hash, reader, reader_version],
-    ).fetchone()
-    return row[0] if row else None
-
-
-def save_content(db: Database, content: ContentData) -> int:
-    """Store a document, its chunks and their words; return its id (the old one if it is there already)."""
-    known = find_content(db, content.hash, content.reader, content.reader_version)
-    if known is not None:
-        return known
-    first = _next_chunk(db)
-    cursor = db.conn.execute(
-        "INSERT INTO contents (hash, reader, reader_version, title, encoding, characters, note, page_kind, chunk_count,"
-        " first_chunk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            content.hash,
-            content.reader,
-            content.reader_version,
-            content.title,
-            content.encoding,
-            content.characters,
-            content.note,
-            content.page_kind,
-            len(content.chunks),
-            first,
-        ],
-    )
-    content_id = cursor.lastrowid
-    assert content_id is not None
-    _insert_chunks(db, content_id, first, content.chunks, content.blocks)
-    return content_id
-
-
-def _next_chunk(db: Database) -> int:
-    """Return the id that the next chunk gets."""
-    row = db.conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk_places'").fetchone()
-    return 1 + (row[0] if row else 0)
-
-
-def _insert_chunks(
-    db: Database, content: int, first: int, chunks: Sequence[ChunkData], blocks: Sequence[Block]
-) -> None:
-    """Store the chunks of a document, the first of which gets the id `first`, and their words."""
-    ids = range(first, first + len(chunks))
-    db.conn.executemany(
-        "INSERT INTO chunk_places (id, content, start, line, page) VALUES (?, ?, ?, ?, ?)",
-        [(chunk_id, content, c.start, c.line, c.page) for chunk_id, c in zip(ids, chunks, strict=True)],
-    )
-    insert_blocks(db, first, blocks)
-    db.conn.executemany(
-        "INSERT INTO chunks_fts (rowid, heading, body, identifiers) VALUES (?, ?, ?, ?)",
-        [(chunk_id, c.heading, c.body, c.identifiers) for chunk_id, c in zip(ids, chunks, strict=True)],
-    )
-
-
-_SAVE_FILE = """
+_SAVE_FILES = """
     INSERT INTO files (root, path, folder, name, suffix, size, mtime_ns, inode, modified, reader, reader_version, state,
-        reason, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        reason, content)
+"""
+_INSTEAD = """
     ON CONFLICT (path) DO UPDATE SET root = excluded.root, folder = excluded.folder, name = excluded.name,
         suffix = excluded.suffix, size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
         modified = excluded.modified, reader = excluded.reader, reader_version = excluded.reader_version,
@@ -121,13 +65,21 @@ _SAVE_FILE = """
 """
 
 
-def save_file(db: Database, root: int, file: FileData, now: int) -> None:
-    """Store what is known of a path, in place of what was known before; `now` is in Unix seconds."""
-    content = save_content(db, file.content) if isinstance(file.content, ContentData) else file.content
-    before = db.conn.execute("SELECT content FROM files WHERE path = ?", [file.path]).fetchone()
-    facts = [file.size, file.mtime_ns, file.inode, file.modified, file.reader, file.reader_version]
-    db.conn.execute(_SAVE_FILE, [root, file.path, *file.words, *facts, file.state, file.reason, content])
-    update_references(db, {content, before[0] if before else None}, now)
+def save_files(db: Database, root: int, files: Sequence[FileData], now: int) -> None:
+    """Store what is known of paths, in place of what was known before; `now` is in Unix seconds."""
+    new = iter(save_contents(db, [file.content for file in files if isinstance(file.content, ContentData)]))
+    contents = [next(new) if isinstance(file.content, ContentData) else file.content for file in files]
+    find = "SELECT content FROM files WHERE path = ?"
+    before = [row[0] for file in files for row in db.conn.execute(find, [file.path])]
+    rows = [
+        (
+            *(root, f.path, *f.words, f.size, f.mtime_ns, f.inode, f.modified),
+            *(f.reader, f.reader_version, f.state, f.reason, content),
+        )
+        for f, content in zip(files, contents, strict=True)
+    ]
+    insert_rows(db, _SAVE_FILES, rows, conflict=_INSTEAD)
+    update_references(db, {*contents, *before}, now)
 
 
 def move_file(db: Database, file_id: int, root: int, path: bytes, words: PathWords) -> None:

@@ -6,8 +6,8 @@ from contextlib import closing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_mixer.documents import blocks
-from mlx_mixer.documents.blocks import BLOCK_CHARACTERS, add_functions, pack, unpacked_headings, unpacked_texts
+from mlx_mixer.documents.blocks import add_functions
+from mlx_mixer.documents.packing import BLOCK_CHARACTERS, pack, unpacked_headings, unpacked_texts
 from mlx_mixer.documents.records import ChunkData
 
 # No lone surrogates: readers take them out, and SQLite could not hold them either.
@@ -56,6 +56,6 @@ def test_sql_reads_each_text_of_a_block() -> None:
 
 
 def test_open_blocks_are_told_apart_by_all_their_bytes() -> None:
-    blocks.unpacked_texts.cache_clear()
+    unpacked_texts.cache_clear()
     first, second = (pack([chunk("", text, "")])[0] for text in ("one", "two"))
     assert [unpacked_texts(block.texts)[0] for block in (first, second, first)] == ["one", "two", "one"]
