@@ -42,6 +42,10 @@ def test_a_sketch_grows_row_by_row_into_the_same_sketch() -> None:
     assert len(grown) == 300
 
 
+def test_longer_vectors_need_no_more_signs() -> None:
+    assert SignSketch(512, np.zeros(512, np.float32)).farthest == SignSketch(256, np.zeros(256, np.float32)).farthest
+
+
 def test_distances_in_signs_follow_angles() -> None:
     rows = clustered(2000, 3)
     sketch = SignSketch(DIMS, np.zeros(DIMS, np.float32))
