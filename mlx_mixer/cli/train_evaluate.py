@@ -20,6 +20,7 @@ _NO_WAYS = ("candidates", "half_width", "queries", "differences")
 @click.option(
     "--beside", multiple=True, metavar="NAME=FILE", help="Vectors of another encoder to compare with; may be repeated."
 )
+@click.option("--writing/--no-writing", default=True, help="Measure perplexity too, which takes longer than all else.")
 @click.option("--queries", default=2000, show_default=True, help="Queries per figure, at least.")
 @click.option("--seed", default=0, show_default=True, help="Decides the trials.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -28,6 +29,7 @@ def evaluate(
     pairs: tuple[Path, ...],
     dims: int | None,
     beside: tuple[str, ...],
+    writing: bool,
     queries: int,
     seed: int,
     as_json: bool,
@@ -35,13 +37,15 @@ def evaluate(
     """Measure MODEL on PAIRS: perplexity, and how often the right passage comes first, alone and with BM25."""
     from mlx_mixer.training.report import Settings, evaluate_model
 
-    settings = Settings(dims=dims, beside=dict(map(named_file, beside)), queries=queries, seed=seed)
+    settings = Settings(dims=dims, beside=dict(map(named_file, beside)), writing=writing, queries=queries, seed=seed)
     found = evaluate_model(model, pairs, settings, narrate)
     if as_json:
         print_json(found)
         return
     for name, figures in found.items():
-        click.echo(f"{name}  perplexity {figures['perplexity']:.1f}  bits per byte {figures['bits_per_byte']:.3f}")
+        click.echo(f"{name}  {figures['passages']:,} passages")
+        if writing:
+            click.echo(f"  perplexity {figures['perplexity']:.1f}  bits per byte {figures['bits_per_byte']:.3f}")
         for row in figures["top1"]:
             click.echo(f"  top-1 among {row['candidates']}")
             for each, value in row.items():

@@ -30,12 +30,14 @@ class Settings:
         queries: Queries per file and number of candidates, at least.
         seed: Decides the trials, which are the same for all that is compared.
         dims: How many of the first values of the model's vectors are compared; all of them if unset.
+        writing: Whether perplexity is measured too, which takes longer than all else.
         beside: Files of other encoders' vectors of the same pairs, by name; see `distillation.read_vectors`.
     """
 
     queries: int = 2000
     seed: int = 0
     dims: int | None = None
+    writing: bool = True
     beside: Mapping[str, Path]
 
 
@@ -51,7 +53,7 @@ def evaluate_model(
         narrate: Told what is being measured.
 
     Returns:
-        By file name: perplexity per token, bits per byte, and a row for each number of candidates. A row has the top-1
+        By file name: perplexity per token and bits per byte, if asked for, and a row for each number of candidates. A row has the top-1
         accuracy in percent of the model ("mixer"), of BM25 ("bm25"), of both together ("mixer+bm25") and the same for
         what stands beside; half of the 95 % interval of the model's; and under "differences" how many points what
         comes first is ahead of what comes second, with half of the 95 % interval, paired by query.
@@ -87,8 +89,10 @@ def _file_figures(
     settings: Settings,
     narrate: Callable[[str], None],
 ) -> dict[str, Any]:
-    narrate(f"{file.name}: perplexity of {len(pairs):,} passages")
-    figures = _writing_figures(model, [pair.passage for pair in pairs])
+    figures: dict[str, Any] = {"passages": len(pairs)}
+    if settings.writing:
+        narrate(f"{file.name}: perplexity of {len(pairs):,} passages")
+        figures |= _writing_figures(model, [pair.passage for pair in pairs])
     narrate(f"{file.name}: embedding")
     embedder = load_embedder(model)
     asked, passages = [pair.hard_query for pair in pairs], [pair.passage for pair in pairs]
@@ -113,7 +117,6 @@ def _writing_figures(model: Path, passages: Sequence[str]) -> dict[str, Any]:
     windows = cut_windows(load_encoder(model)(passages), loaded.config.context_length, eos)
     score = language_score(loaded, windows, sum(len(passage.encode()) for passage in passages))
     return {
-        "passages": len(passages),
         "tokens": score.tokens,
         "perplexity": round(score.perplexity, 2),
         "bits_per_byte": round(score.bits_per_byte, 4),

@@ -72,10 +72,11 @@ def test_the_commands_lead_from_texts_to_figures(tmp_path: Path) -> None:
     assert report["top1"][0]["queries"] >= 50
 
     succeed("teacher", pairs, "--model", tmp_path / "healed", "-o", tmp_path / "same.safetensors", "--json")
-    beside = ("--beside", f"same={tmp_path / 'same.safetensors'}", "--queries", "50")
+    beside = ("--beside", f"same={tmp_path / 'same.safetensors'}", "--queries", "50", "--no-writing")
     figures, _ = succeed("evaluate", tmp_path / "healed", pairs, *beside, "--json")
     (row,) = figures["pairs.jsonl"]["top1"]
     assert row["mixer"] == row["same"] > 0
+    assert "perplexity" not in figures["pairs.jsonl"]
     assert {(found["first"], found["second"]) for found in row["differences"]} >= {
         ("mixer", "same"),
         ("mixer+bm25", "bm25"),
