@@ -53,10 +53,10 @@ def evaluate_model(
         narrate: Told what is being measured.
 
     Returns:
-        By file name: perplexity per token and bits per byte, if asked for, and a row for each number of candidates. A row has the top-1
-        accuracy in percent of the model ("mixer"), of BM25 ("bm25"), of both together ("mixer+bm25") and the same for
-        what stands beside; half of the 95 % interval of the model's; and under "differences" how many points what
-        comes first is ahead of what comes second, with half of the 95 % interval, paired by query.
+        By file name: perplexity per token and bits per byte, if asked for, and a row for each number of candidates. A
+        row has the top-1 accuracy in percent of the model ("mixer"), of BM25 ("bm25"), of both together ("mixer+bm25")
+        and the same for what stands beside; half of the 95 % interval of the model's; and under "differences" how many
+        points what comes first is ahead of what comes second, with half of the 95 % interval, paired by query.
     """
     pairs = {file: read_pairs([file]) for file in files}
     for file, found in pairs.items():
