@@ -38,13 +38,25 @@ from mlx_mixer.training.pair_arrays import (
     window_batches,
     window_gradients,
 )
-from mlx_mixer.training.pair_batches import PairSettings, Rivals, TokenPairs, draw_pairs, encode_pairs, token_counter
+from mlx_mixer.training.pair_batches import (
+    Ids,
+    PairSettings,
+    Rivals,
+    TokenPairs,
+    draw_pairs,
+    encode_pairs,
+    token_counter,
+)
 from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.splitting import keep_whole
 from mlx_mixer.training.start import start_static
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.training.tokenizer import Encode, load_encoder
+
+
+# Which tokens occur together shows in so many passages; the time it takes grows with them.
+_COOCCURRENCE_TEXTS = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +162,9 @@ def train_retrieval(
     tokens = _encoded(pairs, run, encode)
     if run.embedding_size is not None and not folder.has_checkpoint:
         narrate("computing token vectors from co-occurrence")
-        found = cooccurrence_vectors(tokens.passages, model.config.vocab_size, run.embedding_size, run.loop.seed)
+        found = cooccurrence_vectors(
+            _sample(tokens.passages, run.loop.seed), model.config.vocab_size, run.embedding_size, run.loop.seed
+        )
         assert isinstance(model.pooling, StaticPooling)
         start_static(model.pooling, found)
     same = SameText(pairs)
@@ -223,6 +237,13 @@ def _rivals(
     if run.mining.miner != "bm25":
         miners.append(ModelMiner(embed, len(pairs), same, run.mining, folder.work, run.loop.seed))
     return rivals_from(miners, len(pairs), same, run.mining.count)
+
+
+def _sample(passages: Sequence[Ids], seed: int) -> Sequence[Ids]:
+    if len(passages) <= _COOCCURRENCE_TEXTS:
+        return passages
+    chosen = np.random.default_rng(seed).choice(len(passages), _COOCCURRENCE_TEXTS, replace=False)
+    return [passages[number] for number in np.sort(chosen)]
 
 
 def _trainable_model(run: RetrievalRun) -> LanguageMixer:

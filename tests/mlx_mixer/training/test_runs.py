@@ -13,11 +13,12 @@ import pytest
 from mlx_mixer.checkpoint import load_config, load_language_model, load_model
 from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
 from mlx_mixer.models.language import next_token_loss
+from mlx_mixer.training import retrieval_run
 from mlx_mixer.training.data import read_texts
 from mlx_mixer.training.language_run import LanguageRun, train_language
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
 from mlx_mixer.training.pair_batches import PairSettings
-from mlx_mixer.training.retrieval_run import RetrievalRun, _validation, train_retrieval
+from mlx_mixer.training.retrieval_run import RetrievalRun, _sample, _validation, train_retrieval
 from mlx_mixer.training.tokenizer import load_encoder
 from mlx_mixer.training.windows import cut_windows
 from tests.mlx_mixer.training.runs import ignore, language_run, logged, weights_of, write_data
@@ -167,6 +168,16 @@ def test_vectors_of_their_own_learn_to_find_and_leave_writing_alone(data: Path, 
     assert all(np.array_equal(np.array(before[name]), np.array(after[name])) for name in writing)
     config = load_config(tmp_path / "out")
     assert (config.pooling, config.embedding_size) == ("static", 24)
+
+
+def test_static_vectors_start_from_a_sample_of_many_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    passages = [np.array([number]) for number in range(50)]
+    assert _sample(passages, 1) is passages
+    monkeypatch.setattr(retrieval_run, "_COOCCURRENCE_TEXTS", 20)
+    chosen = [int(passage[0]) for passage in _sample(passages, 1)]
+    assert len(set(chosen)) == 20
+    assert chosen == [int(passage[0]) for passage in _sample(passages, 1)]
+    assert chosen != [int(passage[0]) for passage in _sample(passages, 2)]
 
 
 def test_learning_to_write_leaves_static_vectors_alone(data: Path, tmp_path: Path) -> None:
