@@ -54,7 +54,6 @@ from mlx_mixer.training.start import start_static
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.training.tokenizer import Encode, load_encoder
 
-
 # Which tokens occur together shows in so many passages; the time it takes grows with them.
 _COOCCURRENCE_TEXTS = 50_000
 
