@@ -34,6 +34,8 @@ AUTOENCODERS: dict[str, dict[str, Any]] = {
     "encoder": {"num_decoder_layers": 0},
 }
 
+INTERACTIONS: dict[str, Any] = {"rows": "interactions", "mixing_size": 8}
+
 
 def autoencoding_config(**changes: Any) -> AutoencodingMixerConfig:
     return AutoencodingMixerConfig(**{**_TOKENS, "num_decoder_layers": 1, **changes})
@@ -50,6 +52,8 @@ def bidirectional_config(**changes: Any) -> BidirectionalMixerConfig:
 CONFIGS: dict[str, ModelConfig] = {
     **{f"autoencoding_{name}": autoencoding_config(**changes) for name, changes in AUTOENCODERS.items()},
     "retrieval": retrieval_config(),
+    "retrieval_interactions": retrieval_config(**INTERACTIONS),
+    "retrieval_scores": retrieval_config(**INTERACTIONS, takes_scores=True),
     "bidirectional": bidirectional_config(padding_side="left", pad_token_id=1),
     "bidirectional_tied": bidirectional_config(tie_word_embeddings=True),
 }

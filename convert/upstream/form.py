@@ -54,6 +54,8 @@ def upstream_form(config: ModelConfig) -> UpstreamForm:
         raise _without_counterpart(f"norm_eps {config.norm_eps}")
     match config:
         case RetrievalMixerConfig():
+            if config.rows != "embeddings":
+                raise _without_counterpart(f"rows of {config.rows}")
             return UpstreamForm(RETRIEVAL.name, RETRIEVAL.rules)
         case BidirectionalMixerConfig():
             return UpstreamForm(DOUBLE.name, DOUBLE.rules, hints=_told(config))

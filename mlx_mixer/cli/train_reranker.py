@@ -10,6 +10,9 @@ import click
 from mlx_mixer.cli.output import narrate
 from mlx_mixer.cli.train_options import PATH, Progress, finish, loop_options, loop_settings, seconds_since
 
+_BETTER = "It is better than all of these beyond doubt."
+_NOT_BETTER = "It is not shown to be better than all of these: leave it out of searches."
+
 
 @click.command()
 @click.argument("pairs", nargs=-1, required=True, type=PATH)
@@ -17,9 +20,10 @@ from mlx_mixer.cli.train_options import PATH, Progress, finish, loop_options, lo
 @click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
 @click.option("--valid", multiple=True, type=PATH, help="Pairs to judge by; a tenth of PAIRS by default.")
 @click.option("--candidates", default=50, show_default=True, help="Most candidates it sees at once; search has 50.")
-@click.option("--hard-share", default=0.5, show_default=True, help="Share of wrong candidates near the query.")
-@click.option("--layers", "num_layers", default=4, show_default=True, help="Blocks.")
-@click.option("--intermediate-size", default=1024, show_default=True, help="Inner width of the blocks.")
+@click.option("--no-words", "words", flag_value=False, default=True, help="Start from the cosine, without BM25.")
+@click.option("--layers", "num_layers", default=2, show_default=True, help="Blocks.")
+@click.option("--mixing-size", default=64, show_default=True, help="Width of the blocks.")
+@click.option("--intermediate-size", default=256, show_default=True, help="Inner width of the blocks.")
 @click.option("--batch-size", default=32, show_default=True, help="Lists of candidates of a batch.")
 @loop_options(steps=2000, learning_rate=1e-3, warmup=100, has_half=False)
 def reranker(
@@ -38,13 +42,21 @@ def reranker(
     from mlx_mixer.training.reranker_run import RerankerRun, train_reranker
 
     started = time.monotonic()
-    names = ("candidates", "hard_share", "num_layers", "intermediate_size", "batch_size")
+    names = ("candidates", "words", "num_layers", "mixing_size", "intermediate_size", "batch_size")
     sizes = {name: options.pop(name) for name in names}
     loop = loop_settings(options)
     run = RerankerRun(pairs=pairs, embedder=embedder, out=out, valid=valid, loop=loop, **sizes)
     summary = train_reranker(run, resume=resume, report=Progress(loop.steps), narrate=narrate)
-    lines = [f"{out}  {summary.training.steps} steps  loss {summary.training.loss:.3f}"]
-    lines += [f"  {': '.join(figure.line())}" for figure in summary.top1]
-    top1 = [asdict(figure) for figure in summary.top1]
-    values = {"out": str(out), **asdict(summary.training), "top1": top1, "seconds": seconds_since(started)}
+    lines = [f"{out}  {summary.training.steps} steps  loss {summary.training.loss:.3f}", f"  {summary.heading()}"]
+    lines += [f"  {name:10} {line}" for name, line in (figure.line() for figure in summary.figures)]
+    lines.append("  " + (_BETTER if summary.is_better else _NOT_BETTER))
+    values = {
+        "out": str(out),
+        **asdict(summary.training),
+        "queries": summary.queries,
+        "candidates": summary.candidates,
+        "figures": [asdict(figure) for figure in summary.figures],
+        "is_better": summary.is_better,
+        "seconds": seconds_since(started),
+    }
     finish(values, as_json, "\n".join(lines))

@@ -55,7 +55,7 @@ class Neighbourhood:
     """
 
     def __init__(self, db: Database, query: Query, meaning: Meaning | None) -> None:
-        self._db = db
+        self.db = db
         self.index: VectorIndex | None = None
         self.vector: Vector | None = None
         if meaning is None or not query.text:
@@ -77,7 +77,7 @@ class Neighbourhood:
             return []
         return [
             (content, seq)
-            for content, seq, cosine in nearest(self._db, self.index, self.vector, query, limit)
+            for content, seq, cosine in nearest(self.db, self.index, self.vector, query, limit)
             if cosine >= MEANING_FLOOR
         ]
 

@@ -1,11 +1,11 @@
 """`train reranker`: a retrieval mixer on embeddings that stay as they are, from pairs to a model folder.
 
 The model sees the vector of a query and those of all candidates at once and learns, by cross-entropy, which of them
-answers: see `mlx_mixer.models.retrieval`. Source: https://arxiv.org/abs/2409.01482, the retrieval model.
+answers: see `mlx_mixer.models.retrieval`. It starts from the order of a search and learns what to add to its scores.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,27 @@ import numpy as np
 
 from mlx_mixer.checkpoint import resolve_model
 from mlx_mixer.config_fields import Provenance
+from mlx_mixer.documents.embedder_names import BUNDLED
+from mlx_mixer.documents.measures import NOWHERE, Interval, bootstrap, reciprocal_ranks
 from mlx_mixer.embedding import Embedder, load_embedder
 from mlx_mixer.errors import MixerError, UsageError
-from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
+from mlx_mixer.model_configs.retrieval import EMBEDDER_FINGERPRINT, EMBEDDER_NAME, RetrievalMixerConfig
 from mlx_mixer.models.retrieval import RetrievalMixer, match_loss
+from mlx_mixer.training.candidate_lists import NOT_THERE, CandidateLists, draw_lists, lists_of
 from mlx_mixer.training.data import Pair, read_pairs
-from mlx_mixer.training.frozen_pairs import FrozenPairs, draw_candidates, embed_pairs, rows_of
+from mlx_mixer.training.frozen_pairs import embed_pairs
 from mlx_mixer.training.hard_negatives import Numbers, SameText
 from mlx_mixer.training.loop import Batch, LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
 from mlx_mixer.training.ranks import current_ranks
 from mlx_mixer.training.run_folder import RunFolder
+from mlx_mixer.training.word_scores import WordScores
 
 _VALIDATION_QUERIES = 500
 _FIGURE_QUERIES = 2000
 _LISTS_AT_ONCE = 64
+# Share of the products of query and candidate that is left out at random. Without, 2,500 lists are learned by heart.
+_DROPPED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +48,9 @@ class RerankerRun:
         valid: Files of pairs that decide which weights are kept, and that the figures are of.
         held_out: Share of the pairs that is kept out of training for that, if no valid files are given.
         candidates: Most candidates the model sees at once.
-        hard_share: Share of the wrong ones that lie nearest to the query; the others are drawn at random.
+        words: Learn from searches by words and meaning, and start from their scores; otherwise by the cosine alone.
         num_layers: Blocks.
+        mixing_size: Their width.
         intermediate_size: Inner width of their channel mixing.
         batch_size: Lists of candidates of a batch.
         loop: The loop's dials.
@@ -55,9 +62,10 @@ class RerankerRun:
     valid: Sequence[Path] = ()
     held_out: float = 0.1
     candidates: int = 50
-    hard_share: float = 0.5
-    num_layers: int = 4
-    intermediate_size: int = 1024
+    words: bool = True
+    num_layers: int = 2
+    mixing_size: int = 64
+    intermediate_size: int = 256
     batch_size: int = 32
     loop: LoopSettings
 
@@ -65,38 +73,37 @@ class RerankerRun:
         for name, least in (("candidates", 2), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if not 0 <= self.hard_share <= 1:
-            raise UsageError(f"hard_share is {self.hard_share}; it must be from 0 to 1")
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out is {self.held_out}; it must be above 0 and below 1")
 
 
 @dataclass(frozen=True)
-class RerankerTop1:
-    """How often the right passage comes first, on the same lists of held-out queries.
+class RerankerFigure:
+    """How often one way of ordering has the right passage first, and how far up it has it.
 
     Attributes:
-        among: What the wrong candidates are: "random" passages, or the "nearest", as in a search.
-        candidates: Candidates of a list.
-        queries: Lists.
-        reranker: Accuracy of the re-ranker, from 0 to 1.
-        cosine: Accuracy of the plain cosine.
-        half_width: Half the 95 % interval of their difference, list by list.
+        order: "re-ranker", "cosine", "words" (BM25) or "search" (both, as a search fuses them).
+        top1: Share of queries whose passage comes first, with its 95 % interval.
+        mrr: Mean of 1 / rank, 0 beyond the first ten.
+        top1_gain: Of the re-ranker over this one, query by query; `None` for itself.
+        mrr_gain: The same of the reciprocal ranks.
     """
 
-    among: str
-    candidates: int
-    queries: int
-    reranker: float
-    cosine: float
-    half_width: float
+    order: str
+    top1: Interval
+    mrr: Interval
+    top1_gain: Interval | None
+    mrr_gain: Interval | None
 
     def line(self) -> tuple[str, str]:
-        """What was measured, and the outcome, for people."""
-        found = f"re-ranker {100 * self.reranker:.1f} %, cosine {100 * self.cosine:.1f} %"
-        return (
-            f"top-1 of {self.queries:,} held-out queries among {self.candidates} {self.among} passages",
-            f"{found}, difference ± {100 * self.half_width:.1f}",
+        """Which order, and how it does, for people."""
+        found = f"top-1 {100 * self.top1.mean:.1f} %, MRR {self.mrr.mean:.3f}"
+        if self.top1_gain is None or self.mrr_gain is None:
+            return self.order, found
+        top1, mrr = self.top1_gain, self.mrr_gain
+        return self.order, (
+            f"{found}; re-ranker {100 * top1.mean:+.1f} [{100 * top1.low:+.1f}, {100 * top1.high:+.1f}] % and "
+            f"{mrr.mean:+.3f} [{mrr.low:+.3f}, {mrr.high:+.3f}]"
         )
 
 
@@ -106,11 +113,24 @@ class RerankerSummary:
 
     Attributes:
         training: As for every run.
-        top1: Figures on held-out pairs.
+        queries: Held-out queries that were asked.
+        candidates: Most candidates of each.
+        figures: The re-ranker first, then what it is to be better than.
     """
 
     training: TrainingSummary
-    top1: tuple[RerankerTop1, ...] = field(default=())
+    queries: int
+    candidates: int
+    figures: tuple[RerankerFigure, ...]
+
+    def heading(self) -> str:
+        """What the figures are of, for people."""
+        return f"{self.queries:,} held-out queries, best {self.candidates} candidates each; means and 95 % intervals"
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it beats every other order beyond doubt, by the reciprocal ranks."""
+        return all(figure.mrr_gain.low > 0 for figure in self.figures if figure.mrr_gain is not None)
 
 
 def train_reranker(
@@ -138,39 +158,68 @@ def train_reranker(
     narrate("embedding them, once")
     frozen = embed_pairs(pairs, embedder, folder.work / "pairs.npz")
     held_out = embed_pairs(valid, embedder, folder.work / "valid.npz")
-    rows, judged = (1 + min(run.candidates, len(side)) for side in (pairs, valid))
-    model = RetrievalMixer(_config(run, embedder, rows, source))
+    if run.words:
+        narrate("indexing the words of the passages")
+    lists = CandidateLists(frozen, _word_scores(run, pairs), min(run.candidates, len(pairs)))
+    judged = CandidateLists(held_out, _word_scores(run, valid), min(run.candidates, len(valid), lists.count))
+    model = RetrievalMixer(_config(run, embedder, lists.count, source))
+    # What chooses the weights is not asked again for the figures.
+    order = np.random.default_rng((run.loop.seed, 1)).permutation(len(valid))
+    choosing, asked = np.split(order, [min(_VALIDATION_QUERIES, len(valid) // 2)])
+    asked = asked[:_FIGURE_QUERIES]
     summary = train(
         model,
-        match_loss,
-        list_batches(frozen, rows, run),
+        dropping_loss,
+        list_batches(lists, run),
         run.loop,
         folder,
         report=report,
-        validate=_validation(model, held_out, judged, run),
+        validate=_validation(_Ranker(model, judged, choosing)),
     )
     narrate("measuring it on held-out pairs")
-    figures = tuple(_figures(model, held_out, judged, among, run.loop.seed) for among in ("random", "nearest"))
-    write_model(folder, model, None, figures=[figure.line() for figure in figures])
-    return RerankerSummary(summary, figures)
+    figures = _figures(_Ranker(model, judged, asked))
+    result = RerankerSummary(summary, len(asked), judged.count, figures)
+    rows = [(f"{name} ({result.heading()})", line) for name, line in (figure.line() for figure in figures)]
+    write_model(folder, model, None, figures=rows)
+    return result
 
 
-def list_batches(pairs: FrozenPairs, rows: int, run: RerankerRun) -> Callable[[int], tuple[Batch, int]]:
-    """Batches by step: ``(B, L, D)`` rows and ``(B,)`` the place of the right candidate.
+def list_batches(lists: CandidateLists, run: RerankerRun) -> Callable[[int], tuple[Batch, int]]:
+    """Batches by step, as `dropping_loss` takes them.
 
-    Half of the batches have fewer rows than the weights cover, as a search with few hits has.
+    Half of the batches have fewer candidates than the weights cover, as a search with few hits has.
     """
-    sizes = sorted({max(3, rows * part // 8) for part in (2, 4, 6)})
+    sizes = sorted({max(2, lists.count * part // 8) for part in (2, 4, 6)})
 
     def batch_at(step: int) -> tuple[Batch, int]:
         rng = np.random.default_rng((run.loop.seed, step))
-        size = rows if rng.random() < 0.5 else int(rng.choice(sizes))
-        chosen = rng.choice(len(pairs), min(run.batch_size, len(pairs)), replace=False)
-        candidates, places = draw_candidates(pairs, chosen, size, run.hard_share, rng)
-        queries = pairs.first_query[chosen] + rng.integers(pairs.ways[chosen])
-        return (mx.array(rows_of(pairs, queries, candidates)), mx.array(places)), candidates.size
+        size = lists.count if rng.random() < 0.5 else int(rng.choice(sizes))
+        drawn = draw_lists(lists, run.batch_size, size, rng)
+        parts = drawn if run.words else (drawn.embeddings, drawn.places)
+        keys = rng.integers(2**32, size=(len(drawn.places), 2), dtype=np.uint32)
+        return tuple(mx.array(part) for part in (keys, *parts)), drawn.scores.size
 
     return batch_at
+
+
+def dropping_loss(model: RetrievalMixer, keys: mx.array, embeddings: mx.array, *others: mx.array) -> mx.array:
+    """`mlx_mixer.models.retrieval.match_loss` with half of what the model sees left out.
+
+    Args:
+        model: The model.
+        keys: ``(B, 2)`` uint32, so that a batch can be shared out; the first row decides what is left out.
+        embeddings: As there.
+        others: As there.
+    """
+    lists, rows, dims = embeddings.shape
+    kept = mx.random.bernoulli(1 - _DROPPED, (lists, rows - 1, dims), key=keys[0]) / (1 - _DROPPED)
+    return match_loss(model, embeddings, *others, kept=kept)
+
+
+def _word_scores(run: RerankerRun, pairs: Sequence[Pair]) -> WordScores | None:
+    if not run.words:
+        return None
+    return WordScores([query for pair in pairs for query in pair.queries], [pair.passage for pair in pairs])
 
 
 def _divided(run: RerankerRun) -> tuple[list[Pair], list[Pair]]:
@@ -192,54 +241,95 @@ def _divided(run: RerankerRun) -> tuple[list[Pair], list[Pair]]:
     return pairs, valid
 
 
-def _config(run: RerankerRun, embedder: Embedder, rows: int, source: Path) -> RetrievalMixerConfig:
+def _config(run: RerankerRun, embedder: Embedder, candidates: int, source: Path) -> RetrievalMixerConfig:
     return RetrievalMixerConfig(
         hidden_size=embedder.dims,
         num_layers=run.num_layers,
-        context_length=rows,
+        context_length=1 + candidates,
         intermediate_size=run.intermediate_size,
+        rows="interactions",
+        mixing_size=run.mixing_size,
+        takes_scores=run.words,
         provenance=Provenance(
             source=f"embeddings of {source.name}",
             family="reranker",
-            hints={"embedder_fingerprint": embedder.fingerprint},
+            hints={EMBEDDER_FINGERPRINT: embedder.fingerprint, EMBEDDER_NAME: source.name if run.embedder else BUNDLED},
         ),
     )
 
 
-def _validation(model: RetrievalMixer, pairs: FrozenPairs, rows: int, run: RerankerRun) -> Callable[[], float]:
-    """Top-1 accuracy on lists made as those of training are."""
-    rng = np.random.default_rng((run.loop.seed, 1))
-    chosen = rng.permutation(len(pairs))[:_VALIDATION_QUERIES]
-    candidates, places = draw_candidates(pairs, chosen, rows, run.hard_share, rng)
-    return lambda: float((_best(model, pairs, chosen, candidates) == places).mean())
+class _Ranker:
+    """The hardest queries of some pairs, and the ranks of their passages by one order after another.
+
+    Args:
+        model: The re-ranker.
+        lists: Candidates.
+        asked: Pairs whose queries are asked.
+    """
+
+    def __init__(self, model: RetrievalMixer, lists: CandidateLists, asked: Numbers) -> None:
+        self._model, self.takes_scores = model, model.config.takes_scores
+        self.lists = [lists.of(int(pair)) for pair in asked]
+        self._pairs, self._queries = lists.pairs, lists.pairs.first_query[asked]
+
+    def cosines(self) -> list[np.ndarray[Any, Any]]:
+        return [
+            self._pairs.passages[found.pairs] @ self._pairs.queries[query]
+            for found, query in zip(self.lists, self._queries, strict=True)
+        ]
+
+    def by_model(self) -> list[np.ndarray[Any, Any]]:
+        scores: list[np.ndarray[Any, Any]] = []
+        for start in range(0, len(self.lists), _LISTS_AT_ONCE):
+            part = slice(start, start + _LISTS_AT_ONCE)
+            rows = lists_of(self._pairs, self._queries[part], self.lists[part])
+            given = [mx.array(rows.scores)] if self.takes_scores else []
+            scores += list(np.array(self._model(mx.array(rows.embeddings), *given)))
+        return scores
+
+    def ranks(self, scores: Sequence[np.ndarray[Any, Any]]) -> Numbers:
+        """Counted from 1; `NOWHERE` for a passage that the search did not find. Of equals the first in the list."""
+        return np.array(
+            [
+                NOWHERE
+                if found.place == NOT_THERE
+                else 1 + np.flatnonzero(np.argsort(-values, kind="stable") == found.place)[0]
+                for found, values in zip(self.lists, scores, strict=True)
+            ],
+            np.int64,
+        )
 
 
-def _best(model: RetrievalMixer, pairs: FrozenPairs, chosen: Numbers, candidates: Numbers) -> Numbers:
-    """The candidate that the model puts first for the hardest query of each pair."""
-    found = []
-    for start in range(0, len(chosen), _LISTS_AT_ONCE):
-        part = slice(start, start + _LISTS_AT_ONCE)
-        rows = mx.array(rows_of(pairs, pairs.first_query[chosen[part]], candidates[part]))
-        found.append(np.array(model(rows).argmax(axis=1)))
-    return np.concatenate(found).astype(np.int64)
+def _validation(ranker: _Ranker) -> Callable[[], float]:
+    """Mean reciprocal rank of the hardest queries of some pairs."""
+    return lambda: float(reciprocal_ranks(ranker.ranks(ranker.by_model())).mean())
 
 
-def _figures(model: RetrievalMixer, pairs: FrozenPairs, rows: int, among: str, seed: int) -> RerankerTop1:
-    rng = np.random.default_rng((seed, 2))
-    chosen = rng.permutation(len(pairs))[:_FIGURE_QUERIES]
-    candidates, places = draw_candidates(pairs, chosen, rows, float(among == "nearest"), rng)
-    asked = pairs.queries[pairs.first_query[chosen]]
-    cosines = np.einsum("bd,bnd->bn", asked, pairs.passages[candidates])
-    by_model = _best(model, pairs, chosen, candidates) == places
-    by_cosine = cosines.argmax(axis=1) == places
-    difference = by_model.astype(float) - by_cosine
-    half_width = 1.96 * float(difference.std()) / len(chosen) ** 0.5
-    return RerankerTop1(among, rows - 1, len(chosen), float(by_model.mean()), float(by_cosine.mean()), half_width)
+def _figures(ranker: _Ranker) -> tuple[RerankerFigure, ...]:
+    orders = {"re-ranker": ranker.by_model(), "cosine": ranker.cosines()}
+    if ranker.takes_scores:
+        orders |= {"words": [found.words for found in ranker.lists], "search": [found.scores for found in ranker.lists]}
+    ranks = {name: ranker.ranks(scores) for name, scores in orders.items()}
+    own = ranks["re-ranker"]
+    return tuple(
+        RerankerFigure(
+            name,
+            bootstrap(_is_first(each)),
+            bootstrap(reciprocal_ranks(each)),
+            None if each is own else bootstrap(_is_first(own) - _is_first(each)),
+            None if each is own else bootstrap(reciprocal_ranks(own) - reciprocal_ranks(each)),
+        )
+        for name, each in ranks.items()
+    )
+
+
+def _is_first(ranks: Numbers) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return (ranks == 1).astype(np.float64)
 
 
 def _decisive(run: RerankerRun, embedder: Embedder, pairs: Sequence[Pair], valid: Sequence[Pair]) -> dict[str, Any]:
     """What must not change when a run is resumed."""
-    names = ("candidates", "hard_share", "num_layers", "intermediate_size", "batch_size")
+    names = ("candidates", "words", "num_layers", "mixing_size", "intermediate_size", "batch_size")
     return {
         "kind": "reranker",
         "embedder": embedder.fingerprint,

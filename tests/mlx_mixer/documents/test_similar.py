@@ -1,13 +1,18 @@
 """More like this goes by stored vectors, a second look by a retrieval mixer, and files hold their places together."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from mlx_mixer.config_fields import Provenance
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.rerank import Reranker, load_reranker
+from mlx_mixer.documents.search import Hit
 from mlx_mixer.errors import LibraryError, UnsupportedModelError
 from mlx_mixer.model_configs.retrieval import RetrievalMixerConfig
 from mlx_mixer.models.retrieval import RetrievalMixer
@@ -86,11 +91,26 @@ def test_a_file_is_one_hit_with_its_places(library: Library, tmp_path: Path) -> 
     assert library.search("needle", grouped=True, limit=1).hits[0].places == result.hits[0].places
 
 
-def retrieval_mixer(dims: int, slots: int = 12) -> RetrievalMixer:
+def retrieval_mixer(dims: int, slots: int = 12, **options: Any) -> RetrievalMixer:
     mx.random.seed(4)
     return RetrievalMixer(
-        RetrievalMixerConfig(hidden_size=dims, intermediate_size=2 * dims, num_layers=1, context_length=slots)
+        RetrievalMixerConfig(
+            hidden_size=dims, intermediate_size=2 * dims, num_layers=1, context_length=slots, **options
+        )
     )
+
+
+def query_and_hits(library: Library, embedder: WatchedEmbedder, hits: Sequence[Hit]) -> NDArray[np.float32]:
+    """The vectors of "needle in flour" and of hits, as the library has them."""
+    db = library._connections.get()
+    place = {
+        hit.chunk_id: db.execute("SELECT content, seq FROM chunks WHERE id = ?", [hit.chunk_id]).fetchone()
+        for hit in hits
+    }
+    assert library._meaning is not None
+    vectors = library._meaning.index.vectors(list(place.values()))
+    query = embedder.embed(["needle in flour"], "query")
+    return np.concatenate([query, np.stack([vectors[place[hit.chunk_id]] for hit in hits])])
 
 
 def test_a_second_look_orders_by_the_scores_of_its_model(filled: Library, embedder: WatchedEmbedder) -> None:
@@ -98,23 +118,52 @@ def test_a_second_look_orders_by_the_scores_of_its_model(filled: Library, embedd
     plain = filled.search("needle in flour", limit=20)
     again = filled.search("needle in flour", limit=20, reorder=Reranker(model))
     assert {hit.chunk_id for hit in again.hits} == {hit.chunk_id for hit in plain.hits}
-    db = filled._connections.get()
-    place = {
-        hit.chunk_id: db.execute("SELECT content, seq FROM chunks WHERE id = ?", [hit.chunk_id]).fetchone()
-        for hit in plain.hits
-    }
-    assert filled._meaning is not None
-    vectors = filled._meaning.index.vectors(list(place.values()))
-    query = embedder.embed(["needle in flour"], "query")
-    rows = np.concatenate([query, np.stack([vectors[place[hit.chunk_id]] for hit in plain.hits])])
+    rows = query_and_hits(filled, embedder, plain.hits)
     scores = np.array(model(mx.array(rows)[None])[0])
     expected = [plain.hits[i].chunk_id for i in np.argsort(-scores, kind="stable")]
     assert [hit.chunk_id for hit in again.hits] == expected
     assert [hit.score for hit in again.hits] == [hit.score for hit in plain.hits]
 
 
+def test_a_second_look_starts_from_the_scores_of_the_search_where_its_model_takes_them(
+    filled: Library, embedder: WatchedEmbedder
+) -> None:
+    model = retrieval_mixer(
+        embedder.dims, rows="interactions", mixing_size=4, takes_scores=True, provenance=made_for(embedder.fingerprint)
+    )
+    plain = filled.search("needle in flour", limit=20)
+    again = filled.search("needle in flour", limit=20, reorder=Reranker(model))
+    assert len(plain.hits) > 2
+    assert again.hits == plain.hits
+    model.interactions.cosine_scale = mx.array([1e5])
+    by_cosine = filled.search("needle in flour", limit=20, reorder=Reranker(model)).hits
+    rows = query_and_hits(filled, embedder, plain.hits)
+    expected = [plain.hits[i].chunk_id for i in np.argsort(-(rows[1:] @ rows[0]), kind="stable")]
+    assert [hit.chunk_id for hit in by_cosine] == expected
+    assert expected != [hit.chunk_id for hit in plain.hits]
+
+
+def made_for(fingerprint: str) -> Provenance:
+    return Provenance(
+        source="embeddings of mine", hints={"embedder": "mine", "embedder_fingerprint": fingerprint}, family="reranker"
+    )
+
+
+def test_a_model_for_another_embedder_of_the_same_size_is_refused_in_one_line(
+    filled: Library, embedder: WatchedEmbedder
+) -> None:
+    model = retrieval_mixer(embedder.dims, provenance=made_for("0123456789abcdef"))
+    with pytest.raises(UnsupportedModelError) as caught:
+        filled.search("needle", reorder=Reranker(model, "RERANKER"))
+    assert str(caught.value) == (
+        f"RERANKER was made for the vectors of mine (0123456789ab, {embedder.dims} dimensions), and this library uses "
+        f"default ({embedder.fingerprint[:12]}, {embedder.dims} dimensions); leave out the re-ranker, or train one for "
+        "these: mlx-mixer train reranker PAIRS -o DIR"
+    )
+
+
 def test_a_model_of_another_size_or_kind_is_refused(filled: Library, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="takes vectors of 6 dimensions"):
+    with pytest.raises(UnsupportedModelError, match=r"made for the vectors of an embedder \(6 dimensions\)"):
         filled.search("needle", reorder=Reranker(retrieval_mixer(6)))
     with pytest.raises(UnsupportedModelError, match="cannot re-rank"):
         load_reranker(tiny_model_folder(tmp_path / "language"))

@@ -7,15 +7,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mlx_mixer.errors import ConfigError
+from mlx_mixer.models.kinds import make_model
 from mlx_mixer.models.retrieval import RetrievalMixer, match_loss
-from tests.tiny_kinds import model_of, retrieval_config
+from tests.tiny_kinds import INTERACTIONS, model_of, retrieval_config
 
 ROWS = mx.random.normal((3, 24, 16), key=mx.random.key(3))
 Float64 = npt.NDArray[np.float64]
 
 
-def re_ranker() -> RetrievalMixer:
-    model: RetrievalMixer = model_of(retrieval_config())
+SCORES = mx.random.uniform(shape=(3, 23), key=mx.random.key(4))
+
+
+def re_ranker(**changes: object) -> RetrievalMixer:
+    model: RetrievalMixer = model_of(retrieval_config(**changes))
     return model
 
 
@@ -29,9 +34,7 @@ def norm(layer: object, x: Float64) -> Float64:
     return np.asarray(scaled * value(layer.weight) + value(layer.bias))  # type: ignore[attr-defined]
 
 
-def test_scores_follow_the_equations_without_any_mask() -> None:
-    model = re_ranker()
-    x = value(ROWS)
+def blocks(model: RetrievalMixer, x: Float64) -> Float64:
     for layer in model.layers:
         weight, bias = value(layer.token_mixing.weight), value(layer.token_mixing.bias)
         x = x + weight @ norm(layer.token_norm, x) + bias[:, None]
@@ -39,7 +42,12 @@ def test_scores_follow_the_equations_without_any_mask() -> None:
         inner = norm(layer.channel_norm, x) @ value(up.weight).T + value(up.bias)
         inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / np.sqrt(2)))
         x = x + inner @ value(down.weight).T + value(down.bias)
-    scores = (x @ value(model.score.weight).T + value(model.score.bias))[:, 1:, 0]
+    return np.asarray((x @ value(model.score.weight).T + value(model.score.bias))[:, 1:, 0])
+
+
+def test_scores_follow_the_equations_without_any_mask() -> None:
+    model = re_ranker()
+    scores = blocks(model, value(ROWS))
     assert np.array(model(ROWS)).shape == (3, 23)
     np.testing.assert_allclose(np.array(model(ROWS)), scores, rtol=1e-4, atol=1e-4)
 
@@ -71,3 +79,57 @@ def test_the_loss_counts_matches_without_the_query_row() -> None:
     matches = [4, 0, 22]
     losses = [np.log(np.exp(row).sum()) - row[match] for row, match in zip(scores, matches, strict=True)]
     assert match_loss(model, ROWS, mx.array(matches)).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def unit_rows() -> Float64:
+    rows = value(ROWS)
+    return np.asarray(rows / np.linalg.norm(rows, axis=2, keepdims=True))
+
+
+@pytest.mark.parametrize("takes_scores", [False, True])
+def test_scores_over_interactions_are_the_prior_and_what_the_blocks_add(*, takes_scores: bool) -> None:
+    model = re_ranker(**INTERACTIONS, takes_scores=takes_scores)
+    rows, given = unit_rows(), [SCORES] if takes_scores else []
+    query, candidates = rows[:, :1], rows[:, 1:]
+    cosines = (query * candidates).sum(axis=2)
+    known = [cosines, *map(value, given)]
+    rows_seen = np.concatenate([16 * query * candidates, *(4 * x[..., None] for x in known)], axis=2)
+    linear = model.interactions.linear
+    x = np.pad(rows_seen @ value(linear.weight).T + value(linear.bias), [(0, 0), (1, 0), (0, 0)])
+    prior = np.exp(value(model.interactions.log_scale)) * known[-1]
+    if takes_scores:
+        prior = prior + value(model.interactions.cosine_scale) * cosines
+    found = model(mx.array(rows.astype(np.float32)), *given)
+    np.testing.assert_allclose(np.array(found), prior + blocks(model, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("takes_scores", [False, True])
+def test_an_untrained_model_over_interactions_orders_as_what_it_starts_from(*, takes_scores: bool) -> None:
+    model = make_model(retrieval_config(**INTERACTIONS, takes_scores=takes_scores))
+    assert isinstance(model, RetrievalMixer)
+    rows, given = unit_rows(), [SCORES] if takes_scores else []
+    starts = value(SCORES) if takes_scores else (rows[:, :1] * rows[:, 1:]).sum(axis=2)
+    found = np.array(model(mx.array(rows.astype(np.float32)), *given))
+    np.testing.assert_array_equal(found.argsort(axis=1), starts.argsort(axis=1))
+
+
+def test_scores_are_taken_by_models_that_ask_for_them_alone() -> None:
+    with pytest.raises(ValueError, match="this model takes no scores for each candidate"):
+        re_ranker(**INTERACTIONS)(ROWS, SCORES)
+    with pytest.raises(ValueError, match="this model takes one score for each candidate"):
+        re_ranker(**INTERACTIONS, takes_scores=True)(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rows": "products"}, "rows is 'products'; it must be one of embeddings, interactions"),
+        ({"rows": "interactions"}, "mixing_size is given with rows 'interactions'"),
+        ({"mixing_size": 8}, "mixing_size is given with rows 'interactions'"),
+        ({"takes_scores": True}, "only rows of 'interactions' start from a score"),
+        ({**INTERACTIONS, "mixing_size": 0}, "mixing_size is 0"),
+    ],
+)
+def test_forms_that_do_not_exist_are_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        retrieval_config(**changes)

@@ -1,8 +1,7 @@
-"""Re-rankers: what they are shown, that they learn, and that a search takes them."""
+"""Re-rankers learn, say how they do beside the orders they start from, and serve a search."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mlx_mixer.checkpoint import load_model
+from mlx_mixer.checkpoint import load_model, save_model
 from mlx_mixer.cli.main import cli
 from mlx_mixer.cli.train import train
 from mlx_mixer.documents.rerank import load_reranker
 from mlx_mixer.errors import MixerError, UsageError
 from mlx_mixer.models.retrieval import RetrievalMixer
-from mlx_mixer.training.data import Pair
-from mlx_mixer.training.frozen_pairs import FrozenPairs, draw_candidates, rows_of
-from mlx_mixer.training.hard_negatives import SameText
 from mlx_mixer.training.loop import LoopSettings
-from mlx_mixer.training.reranker_run import RerankerRun, list_batches, train_reranker
+from mlx_mixer.training.reranker_run import RerankerRun, train_reranker
 from tests.tiny import tiny_model_folder
 
 
@@ -34,54 +30,6 @@ def _uncompiled() -> Iterator[None]:
 
 def ignore(_: object) -> None:
     """Told something that does not matter here."""
-
-
-def frozen_pairs(count: int = 40, dims: int = 6) -> FrozenPairs:
-    rng = np.random.default_rng(0)
-    vectors = [rng.standard_normal((size, dims)).astype(np.float32) for size in (count, 2 * count)]
-    passages, queries = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in vectors)
-    ways = np.full(count, 2)
-    same = SameText([Pair(f"passage {number // 2}", (f"query {number}",)) for number in range(count)])
-    return FrozenPairs(passages, queries, np.arange(0, 2 * count, 2), ways, same)
-
-
-def test_lists_hold_the_right_passage_once_and_none_that_says_the_same() -> None:
-    pairs = frozen_pairs()
-    chosen = np.arange(40)
-    candidates, places = draw_candidates(pairs, chosen, 8, 0.5, np.random.default_rng(0))
-    assert candidates.shape == (40, 7)
-    assert len(set(places.tolist())) == 7
-    for pair, row, place in zip(chosen, candidates, places, strict=True):
-        assert row[place] == pair
-        assert len(set(row.tolist())) == 7
-        assert sum(pairs.same(int(pair), int(other)) for other in row) == 1
-
-
-def test_hard_candidates_are_the_nearest() -> None:
-    pairs = frozen_pairs()
-    candidates, _ = draw_candidates(pairs, np.arange(40), 8, 1.0, np.random.default_rng(0))
-    cosines = pairs.queries[::2] @ pairs.passages.T
-    for pair, row in enumerate(candidates):
-        order = [other for other in np.argsort(-cosines[pair]) if not pairs.same(pair, int(other))]
-        assert set(row.tolist()) - {pair} <= set(order[:50])
-    few = replace(pairs, passages=pairs.passages, _near={0: np.array([7, 9])})
-    drawn, _ = draw_candidates(few, np.array([0]), 4, 1.0, np.random.default_rng(0))
-    assert set(drawn[0].tolist()) == {0, 7, 9}
-
-
-def test_a_list_starts_with_its_query() -> None:
-    pairs = frozen_pairs()
-    rows = rows_of(pairs, np.array([5]), np.array([[3, 1]]))
-    np.testing.assert_array_equal(rows[0], np.stack([pairs.queries[5], pairs.passages[3], pairs.passages[1]]))
-
-
-def test_batches_follow_from_the_step_and_have_few_shapes(tmp_path: Path) -> None:
-    run = RerankerRun(pairs=[], out=tmp_path, batch_size=4, loop=LoopSettings(steps=1, seed=3))
-    batch_at = list_batches(frozen_pairs(), 17, run)
-    shapes = {batch_at(step)[0][0].shape for step in range(40)}
-    assert {shape[1] for shape in shapes} == {4, 8, 12, 17}
-    for one, other in zip(batch_at(7)[0], list_batches(frozen_pairs(), 17, run)(7)[0], strict=True):
-        assert mx.array_equal(one, other)
 
 
 def write_pairs(file: Path, count: int) -> Path:
@@ -101,7 +49,7 @@ def reranker_run(folder: Path, out: Path, **options: Any) -> RerankerRun:
         pairs=[folder / "pairs.jsonl"],
         out=out,
         embedder=folder / "embedder",
-        **{"candidates": 4, "num_layers": 2, "intermediate_size": 32, "hard_share": 0.0, **options},
+        **{"candidates": 4, "num_layers": 2, "mixing_size": 8, "intermediate_size": 16, **options},
         loop=LoopSettings(**loop),
     )
 
@@ -113,20 +61,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_reranker_learns_and_is_measured_beside_the_cosine(folder: Path) -> None:
+@pytest.mark.parametrize("words", [True, False])
+def test_a_reranker_learns_and_is_measured_beside_what_it_starts_from(folder: Path, *, words: bool) -> None:
     losses: list[float] = []
-    run = reranker_run(folder, folder / "out")
+    run = reranker_run(folder, folder / "out", words=words)
     summary = train_reranker(run, resume=False, report=lambda step: losses.append(step.loss), narrate=ignore)
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-    assert [(row.among, row.candidates, row.queries) for row in summary.top1] == [("random", 4, 8), ("nearest", 4, 8)]
-    assert all(0 <= row.reranker <= 1 and 0 <= row.cosine <= 1 for row in summary.top1)
+    orders = ["re-ranker", "cosine", "words", "search"] if words else ["re-ranker", "cosine"]
+    assert [figure.order for figure in summary.figures] == orders
+    # Of eight held-out pairs half choose the weights.
+    assert (summary.queries, summary.candidates) == (4, 4)
+    own, *others = summary.figures
+    for other in others:
+        assert other.top1_gain is not None
+        assert other.top1_gain.mean == pytest.approx(own.top1.mean - other.top1.mean)
     model = load_model(folder / "out")
     assert isinstance(model, RetrievalMixer)
-    assert model.config.context_length == 5
+    assert (model.config.context_length, model.config.takes_scores) == (5, words)
     assert load_reranker(folder / "out").most == 4
     assert not (folder / "out" / "training").exists()
     card = (folder / "out" / "README.md").read_text()
-    assert f"re-ranker {100 * summary.top1[0].reranker:.1f} %, cosine" in card
+    assert f"top-1 {100 * own.top1.mean:.1f} %, MRR {own.mrr.mean:.3f}" in card
+
+
+def test_an_untrained_reranker_changes_no_order(folder: Path) -> None:
+    run = reranker_run(folder, folder / "out", loop={"steps": 1, "learning_rate": 1e-12})
+    summary = train_reranker(run, resume=False, report=ignore, narrate=ignore)
+    own, search = summary.figures[0], summary.figures[-1]
+    assert search.order == "search"
+    assert (own.top1, own.mrr) == (search.top1, search.mrr)
+    assert not summary.is_better
 
 
 def test_an_interrupted_run_goes_on_without_embedding_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +130,8 @@ def test_a_search_takes_what_the_command_made(tmp_path: Path, monkeypatch: pytes
     arguments += ["--intermediate-size", "16", "--steps", "3", "--warmup-steps", "1", "--json"]
     made = CliRunner().invoke(train, [str(argument) for argument in arguments], catch_exceptions=False)
     assert made.exit_code == 0, made.output
-    assert [row["among"] for row in json.loads(made.stdout)["top1"]] == ["random", "nearest"]
+    result = json.loads(made.stdout)
+    assert [row["order"] for row in result["figures"]] == ["re-ranker", "cosine", "words", "search"]
 
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -179,6 +144,22 @@ def test_a_search_takes_what_the_command_made(tmp_path: Path, monkeypatch: pytes
         assert result.exit_code == 0, result.output
         return [hit["path"] for hit in json.loads(result.stdout)["hits"]]
 
-    plain, reranked = paths(), paths("--rerank", str(tmp_path / "out"))
-    assert sorted(plain) == sorted(reranked)
-    assert plain != reranked
+    plain = paths()
+    _answer_the_other_way_round(tmp_path / "out")
+    assert paths("--rerank", str(tmp_path / "out")) == plain[::-1]
+
+
+def _answer_the_other_way_round(folder: Path) -> None:
+    model = load_model(folder)
+    assert isinstance(model, RetrievalMixer)
+    model.interactions.log_scale = mx.array([-30.0])
+    model.interactions.cosine_scale = mx.zeros((1,))
+    model.score.weight = mx.zeros_like(model.score.weight)
+    for layer in model.layers:
+        layer.token_mixing.weight = mx.zeros_like(layer.token_mixing.weight)
+    # The prior is nothing now, and the blocks see where a candidate stands: later is better.
+    size = model.config.context_length
+    layer.token_mixing.bias = mx.arange(size).astype(mx.float32) * 10
+    layer.channel_mixing.down.weight = mx.zeros_like(layer.channel_mixing.down.weight)
+    model.score.weight = mx.ones_like(model.score.weight)
+    save_model(folder, model)
