@@ -21,11 +21,12 @@ _NOT_BETTER = "It is not shown to be better than all of these: leave it out of s
 @click.option("--valid", multiple=True, type=PATH, help="Pairs to judge by; a tenth of PAIRS by default.")
 @click.option("--candidates", default=50, show_default=True, help="Most candidates it sees at once; search has 50.")
 @click.option("--no-words", "words", flag_value=False, default=True, help="Start from the cosine, without BM25.")
+@click.option("--mix-candidates", is_flag=True, help="Let candidates see each other; takes far more pairs.")
 @click.option("--layers", "num_layers", default=2, show_default=True, help="Blocks.")
 @click.option("--mixing-size", default=64, show_default=True, help="Width of the blocks.")
 @click.option("--intermediate-size", default=256, show_default=True, help="Inner width of the blocks.")
 @click.option("--batch-size", default=32, show_default=True, help="Lists of candidates of a batch.")
-@loop_options(steps=2000, learning_rate=1e-3, warmup=100, has_half=False)
+@loop_options(steps=300, learning_rate=1e-3, warmup=50, has_half=False)
 def reranker(
     pairs: tuple[Path, ...],
     embedder: Path | None,
@@ -42,7 +43,7 @@ def reranker(
     from mlx_mixer.training.reranker_run import RerankerRun, train_reranker
 
     started = time.monotonic()
-    names = ("candidates", "words", "num_layers", "mixing_size", "intermediate_size", "batch_size")
+    names = ("candidates", "words", "mix_candidates", "num_layers", "mixing_size", "intermediate_size", "batch_size")
     sizes = {name: options.pop(name) for name in names}
     loop = loop_settings(options)
     run = RerankerRun(pairs=pairs, embedder=embedder, out=out, valid=valid, loop=loop, **sizes)

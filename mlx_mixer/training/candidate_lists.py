@@ -49,16 +49,15 @@ class CandidateLists:
     count: int
     _found: dict[int, Candidates] = field(default_factory=dict)
 
-    def of(self, pair: int, way: int = 0) -> Candidates:
-        """The candidates for one of the queries of a pair; no other of them says what the right one says.
+    def of(self, pair: int) -> Candidates:
+        """The candidates for the hardest query of a pair; no other of them says what the right one says.
 
         Raises:
             MixerError: If every passage says the same.
         """
-        query = int(self.pairs.first_query[pair]) + way
-        if query not in self._found:
-            self._found[query] = self._search(query, pair)
-        return self._found[query]
+        if pair not in self._found:
+            self._found[pair] = self._search(int(self.pairs.first_query[pair]), pair)
+        return self._found[pair]
 
     def _search(self, query: int, pair: int) -> Candidates:
         cosines = self.pairs.passages @ self.pairs.queries[query]
@@ -119,10 +118,9 @@ def draw_lists(lists: CandidateLists, count: int, size: int, rng: np.random.Gene
     """
     queries, found = [], []
     for pair in rng.permutation(len(lists.pairs))[: _MOST_TRIES * count].tolist():
-        way = int(rng.integers(lists.pairs.ways[pair]))
-        candidates = lists.of(pair, way)
+        candidates = lists.of(pair)
         if candidates.place != NOT_THERE:
-            queries.append(int(lists.pairs.first_query[pair]) + way)
+            queries.append(int(lists.pairs.first_query[pair]))
             found.append(_thinned(candidates, size, rng))
             if len(found) == count:
                 break

@@ -19,14 +19,12 @@ class FrozenPairs:
         passages: ``(N, D)`` float32.
         queries: ``(M, D)`` float32, those of all pairs in order.
         first_query: ``(N,)`` number of each pair's first query.
-        ways: ``(N,)`` queries of each pair.
         same: Which passages say the same.
     """
 
     passages: Vectors
     queries: Vectors
     first_query: Numbers
-    ways: Numbers
     same: SameText
 
     def __len__(self) -> int:
@@ -54,4 +52,4 @@ def embed_pairs(pairs: Sequence[Pair], embedder: Embedder, kept: Path | None = N
             partial.replace(kept)
     ways = np.array([len(pair.queries) for pair in pairs], np.int64)
     vectors = passages.astype(np.float32), queries.astype(np.float32)
-    return FrozenPairs(*vectors, np.cumsum(ways) - ways, ways, SameText(pairs))
+    return FrozenPairs(*vectors, np.cumsum(ways) - ways, SameText(pairs))

@@ -49,6 +49,8 @@ class RerankerRun:
         held_out: Share of the pairs that is kept out of training for that, if no valid files are given.
         candidates: Most candidates the model sees at once.
         words: Learn from searches by words and meaning, and start from their scores; otherwise by the cosine alone.
+        mix_candidates: Train the mixing over rows as well, so that candidates count by what stands beside them;
+            otherwise each is looked at alone.
         num_layers: Blocks.
         mixing_size: Their width.
         intermediate_size: Inner width of their channel mixing.
@@ -63,6 +65,7 @@ class RerankerRun:
     held_out: float = 0.1
     candidates: int = 50
     words: bool = True
+    mix_candidates: bool = False
     num_layers: int = 2
     mixing_size: int = 64
     intermediate_size: int = 256
@@ -163,6 +166,9 @@ def train_reranker(
     lists = CandidateLists(frozen, _word_scores(run, pairs), min(run.candidates, len(pairs)))
     judged = CandidateLists(held_out, _word_scores(run, valid), min(run.candidates, len(valid), lists.count))
     model = RetrievalMixer(_config(run, embedder, lists.count, source))
+    if not run.mix_candidates:
+        for layer in model.layers:
+            layer.token_mixing.freeze()  # as it starts: at nothing
     # What chooses the weights is not asked again for the figures.
     order = np.random.default_rng((run.loop.seed, 1)).permutation(len(valid))
     choosing, asked = np.split(order, [min(_VALIDATION_QUERIES, len(valid) // 2)])
@@ -329,7 +335,7 @@ def _is_first(ranks: Numbers) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def _decisive(run: RerankerRun, embedder: Embedder, pairs: Sequence[Pair], valid: Sequence[Pair]) -> dict[str, Any]:
     """What must not change when a run is resumed."""
-    names = ("candidates", "words", "num_layers", "mixing_size", "intermediate_size", "batch_size")
+    names = ("candidates", "words", "mix_candidates", "num_layers", "mixing_size", "intermediate_size", "batch_size")
     return {
         "kind": "reranker",
         "embedder": embedder.fingerprint,

@@ -15,6 +15,7 @@ import pytest
 
 from mlx_mixer.documents.library import Library
 from mlx_mixer.paths import default_paths
+from tests.commands import run_here
 from tests.mlx_mixer.documents.helpers import write_tree
 from tests.processes import start
 from tests.tiny_lm import tiny_llama_folder
@@ -38,8 +39,7 @@ def docs(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str, code: int = 0, stdin: str = "") -> tuple[str, str]:
-    command = [sys.executable, "-m", "mlx_mixer", "chat", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, input=stdin)
+    done = run_here("chat", *arguments, stdin=stdin)
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import mlx.core as mx
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 
 from mlx_mixer.checkpoint import load_model
 from mlx_mixer.cli.convert import convert
+from tests.commands import run_all, run_here
 from tests.convert.files import (
     Call,
     Name,
@@ -27,8 +27,7 @@ WORD = bytes(4)
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mlx_mixer", "convert", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return run_here("convert", *arguments)
 
 
 def test_json_describes_the_conversion(tmp_path: Path) -> None:
@@ -119,17 +118,18 @@ def make_bad_files(folder: Path) -> dict[str, int]:
 
 
 def test_whatever_is_wrong_ends_in_one_line_and_the_documented_code(tmp_path: Path) -> None:
-    """One process for all of them would be faster, but a crash of the interpreter must show."""
-    for name, code in make_bad_files(tmp_path).items():
-        source = name if name == "owner/name" else tmp_path / name
-        done = run(source, "--out", tmp_path / "out")
+    """In a child, in which a crash of the interpreter shows."""
+    codes = make_bad_files(tmp_path)
+    sources = [name if name == "owner/name" else tmp_path / name for name in codes]
+    results = run_all([["convert", source, "--out", tmp_path / "out"] for source in sources])
+    for (name, code), done in zip(codes.items(), results, strict=True):
         assert done.returncode == code, (name, done.stderr)
         assert done.stdout == ""
         assert done.stderr.startswith("mlx-mixer: ")
         assert done.stderr.count("\n") == 1, done.stderr
         assert "\x1b" not in done.stderr
         assert "Traceback" not in done.stderr
-        assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists()
     assert not (tmp_path / "marker").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

@@ -12,6 +12,7 @@ import pytest
 
 from mlx_mixer.documents.library import Library
 from mlx_mixer.paths import default_paths
+from tests.commands import run_here
 from tests.mlx_mixer.personal.made_up import write_files
 from tests.processes import start
 
@@ -19,7 +20,7 @@ COMMAND = [sys.executable, "-m", "mlx_mixer"]
 
 
 def run(*arguments: str, code: int = 0) -> tuple[str, str]:
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+    done = run_here(*arguments)
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
 

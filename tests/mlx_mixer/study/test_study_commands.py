@@ -11,10 +11,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner
 
-from mlx_mixer.cli.study import study
 from mlx_mixer.study.settings import AutoencoderSettings, LearningSettings, RecoverySettings, RetrievalSettings
+from tests.commands import run_here
 from tests.mlx_mixer.training.runs import WORDS
 from tests.processes import start
 
@@ -48,13 +47,13 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def command(name: str, records: Path, out: Path, *more: str) -> list[str]:
+def arguments(name: str, records: Path, out: Path, *more: str) -> list[str]:
     data = ["--pairs" if name == "retrieval" else "--texts", str(records)]
-    return [sys.executable, "-m", "mlx_mixer", "study", name, "-o", str(out), *data, *TINY, *OWN[name], *more]
+    return ["study", name, "-o", str(out), *data, *TINY, *OWN[name], *more]
 
 
 def run(name: str, records: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(name, records, out, *more), capture_output=True, text=True)
+    return run_here(*arguments(name, records, out, *more))
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -74,9 +73,8 @@ def test_a_study_prints_its_results_and_draws_them_and_says_the_same_again(
     assert " left" in done.stderr
 
     picture = Path(found["picture"]).read_bytes()
-    # In this process: a fresh one is what the killed study goes on in.
-    again = CliRunner().invoke(study, command(name, records, tmp_path / "out")[4:])
-    assert again.exit_code == 0, again.stderr
+    again = run(name, records, tmp_path / "out")
+    assert again.returncode == 0, again.stderr
     assert "going on" in again.stderr
     assert " left" not in again.stderr  # nothing was computed
     _check_table(name, again.stdout, found)
@@ -96,7 +94,8 @@ def _check_table(name: str, table: str, found: dict[str, Any]) -> None:
 
 def test_a_killed_study_goes_on_where_it_was(records: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start(command("learning", records, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "mlx_mixer", *arguments("learning", records, out)]
+    process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     results = out / "results.json"
     deadline = time.monotonic() + 120
     kept: dict[str, Any] = {}
