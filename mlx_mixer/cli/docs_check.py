@@ -26,9 +26,11 @@ def check(items: int, dry_run: bool, reset: bool, as_json: bool) -> None:
     """Measure whether meaning helps to find things in your own documents.
 
     Headings and docstrings of your documents are the questions, what they stand over the answers, with the questions
-    taken out. Meaning keeps a weight in searches only if it finds more than words alone.
+    taken out. Meaning keeps a weight in searches only if it finds more than words alone. Nothing is asked about files
+    that a personal model has learned from.
     """
     from mlx_mixer.documents.gate import Gate
+    from mlx_mixer.personal.learned import learned_files  # imports MLX
 
     counter = _Counter()
     with open_library() as library:
@@ -37,14 +39,17 @@ def check(items: int, dry_run: bool, reset: bool, as_json: bool) -> None:
             narrate("searches use the shipped weight of meaning again")
             return
         try:
-            report = library.check(most=items, progress=counter)
+            is_learned = learned_files(library.embedder_choice().current)
+            report = library.check(most=items, is_learned=is_learned, progress=counter)
         finally:
             counter.clear()
         if not dry_run:
             library.set_gate(Gate(report.scale, sum(report.items.values()), int(time.time())))
     if as_json:
-        print_json({**asdict(report), "stored": not dry_run})
+        print_json({**asdict(report), "held_out_only": is_learned is not None, "stored": not dry_run})
         return
+    if is_learned is not None:
+        narrate("the personal model learned from some of your files; only the others are asked about")
     _print_report(report)
     if dry_run:
         narrate("nothing was changed (--dry-run)")

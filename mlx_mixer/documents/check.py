@@ -19,7 +19,7 @@ from mlx_mixer.documents.close_up import CloseUp
 from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.fusion import FusionWeights, fuse
-from mlx_mixer.documents.known_items import KINDS, KnownItem, find_items
+from mlx_mixer.documents.known_items import KINDS, IsLearned, KnownItem, find_items
 from mlx_mixer.documents.measures import (
     NOWHERE,
     Quality,
@@ -72,6 +72,7 @@ def check_library(
     meaning: Meaning,
     *,
     most: int = MOST_ITEMS,
+    is_learned: IsLearned | None = None,
     progress: CheckProgress,
     is_cancelled: Callable[[], bool],
 ) -> CheckReport:
@@ -81,6 +82,7 @@ def check_library(
         db: The library.
         meaning: Its embedder and vectors.
         most: How many items at most.
+        is_learned: Says which documents the embedder has learned from; nothing is asked about those.
         progress: Called with the number of items done and of all.
         is_cancelled: Asked between items; True ends with an error.
 
@@ -88,10 +90,11 @@ def check_library(
         LibraryError: If there are too few items, or the caller stopped it.
     """
     started = time.perf_counter()
-    items = find_items(db, meaning.embedder.fingerprint, most)
+    items = find_items(db, meaning.embedder.fingerprint, most, is_learned=is_learned)
     if len(items) < LEAST_ITEMS:
+        where = "" if is_learned is None else " in files that the model has not learned from"
         raise LibraryError(
-            f"only {len(items)} headings and docstrings to ask for, and a check needs {LEAST_ITEMS}; "
+            f"only {len(items)} headings and docstrings to ask for{where}, and a check needs {LEAST_ITEMS}; "
             "add more documents with headings of two words or more, or Python code with docstrings, and embed them"
         )
     copy = cleaned_copy(db, items, fingerprint=meaning.embedder.fingerprint)

@@ -4,10 +4,11 @@ A heading asks for its section, the first sentence of a docstring for its functi
 would give the answer away is taken out of it: the heading's line and its place in the heading path, the docstring.
 """
 
+import os
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,20 +65,28 @@ class KnownItem:
     cleaned: dict[int, tuple[str, str]]
 
 
-def find_items(db: Database, fingerprint: str, most: int, *, seed: int = 1) -> list[KnownItem]:
+# Of a document's path and its chunks: whether an embedder has learned from it.
+IsLearned = Callable[[str, Sequence[StoredChunk]], bool]
+
+
+def find_items(
+    db: Database, fingerprint: str, most: int, *, is_learned: IsLearned | None = None, seed: int = 1
+) -> list[KnownItem]:
     """Return up to `most` items of documents that are embedded, no question twice, kinds in equal parts if possible.
 
     Args:
         db: The library.
         fingerprint: Of the embedder.
         most: How many items at most.
+        is_learned: Says what the embedder has learned from: nothing is asked about that.
         seed: Chooses documents and items.
     """
     rng = random.Random(seed)
     contents = [
         tuple(row)
         for row in db.execute(
-            "SELECT c.id, c.reader FROM contents c JOIN vectors v ON v.content = c.id AND v.fingerprint = ?"
+            "SELECT c.id, c.reader, (SELECT path FROM files f WHERE f.content = c.id ORDER BY path LIMIT 1)"
+            " FROM contents c JOIN vectors v ON v.content = c.id AND v.fingerprint = ?"
             " WHERE c.unreferenced_since IS NULL ORDER BY c.id",
             [fingerprint],
         )
@@ -85,10 +94,13 @@ def find_items(db: Database, fingerprint: str, most: int, *, seed: int = 1) -> l
     rng.shuffle(contents)
     found: dict[Kind, list[KnownItem]] = {kind: [] for kind in KINDS}
     asked: set[str] = set()
-    for content, reader in contents:
+    for content, reader, path in contents:
         if all(len(items) >= most for items in found.values()):
             break
-        items = list(document_items(content, read_chunks(db, content), reader))
+        chunks = read_chunks(db, content)
+        if is_learned is not None and is_learned(os.fsdecode(path or b""), chunks):
+            continue
+        items = list(document_items(content, chunks, reader))
         rng.shuffle(items)
         for item in items[:_ITEMS_PER_DOCUMENT]:
             if item.query.lower() not in asked:

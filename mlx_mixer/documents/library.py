@@ -40,6 +40,7 @@ from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.gate import Gate, gated_weights, store_gate, stored_gate
 from mlx_mixer.documents.highlight import Explaining, meaning_spans
 from mlx_mixer.documents.indexing import TextStage
+from mlx_mixer.documents.known_items import IsLearned
 from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.meaning import embed_pending, pending_chunks
@@ -304,6 +305,7 @@ class Library:
         self,
         *,
         most: int = MOST_ITEMS,
+        is_learned: IsLearned | None = None,
         progress: CheckProgress | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> CheckReport:
@@ -311,6 +313,7 @@ class Library:
 
         Args:
             most: How many known items to look for at most.
+            is_learned: Says which documents the embedder has learned from; nothing is asked about those.
             progress: Called with the number of items done and of all.
             is_cancelled: Asked between items; True stops there.
 
@@ -324,6 +327,7 @@ class Library:
                 db,
                 self._meaning,
                 most=most,
+                is_learned=is_learned,
                 progress=progress or _no_counts,
                 is_cancelled=is_cancelled or _never,
             )

@@ -18,6 +18,7 @@ from mlx_mixer.documents.library import Library
 from mlx_mixer.embedding import Embedder, load_embedder
 from mlx_mixer.errors import LibraryError
 from mlx_mixer.personal.contest import Outcome, RanksBySystem, best_scale, compare, look_for, score
+from mlx_mixer.personal.learned import marks_of
 from mlx_mixer.personal.links import link_items
 from mlx_mixer.personal.mining import MOST_CHUNKS, MinedPair, asked_hard, mine, read_documents
 from mlx_mixer.personal.mixture import SHARES, write_mixture
@@ -70,11 +71,13 @@ class Mined:
         split: The pairs by part.
         documents: How many documents they were looked for in.
         chunks: How many passages those have.
+        learned: Marks of the files that are learned from; see `mlx_mixer.personal.learned`.
     """
 
     split: Split
     documents: int
     chunks: int
+    learned: Sequence[str] = ()
 
     def parts(self) -> dict[str, Sequence[MinedPair]]:
         return {"train": self.split.train, "valid": self.split.valid, "test": self.split.test}
@@ -127,9 +130,10 @@ def mine_library(library: Library, settings: AdaptSettings, report: Report) -> M
     with library.reading() as db:
         documents = read_documents(db, settings.most_chunks)
     pairs = mine(documents, link_items(documents))
-    mined = Mined(
-        split_pairs(documents, pairs, settings.seed), len(documents), sum(len(each.chunks) for each in documents)
-    )
+    split = split_pairs(documents, pairs, settings.seed)
+    sources = {pair.item.content for pair in split.train}
+    learned = marks_of(document for document in documents if document.content in sources)
+    mined = Mined(split, len(documents), sum(len(each.chunks) for each in documents), learned)
     for what, part, least in (
         ("learn from", mined.split.train, LEAST_TRAIN),
         ("choose by", mined.split.valid, LEAST_VALID),

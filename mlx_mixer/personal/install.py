@@ -14,6 +14,7 @@ from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.lock import LibraryBusyError
 from mlx_mixer.embedding import load_embedder
 from mlx_mixer.personal.adapt import Candidate, Mined
+from mlx_mixer.personal.learned import KEY
 from mlx_mixer.personal.provenance import write_provenance
 
 # Another process that indexes lets go of the library between two rounds.
@@ -61,6 +62,7 @@ def install(
         "steps": candidate.steps,
         "share": candidate.share,
         "learned": mined.counts()["train"],
+        KEY: list(mined.learned),
     }
     with atomic_directory(models / name) as kept:
         shutil.copytree(folder, kept, dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """Known items of a user's own documents decide whether meaning has a weight, and nothing gives an answer away."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,25 @@ def test_meaning_that_knows_nothing_gets_none(filled: Library) -> None:
     filled.set_gate(None)
     assert filled.gate() is None
     assert filled.search("apple").by_meaning
+
+
+def test_nothing_is_asked_about_files_that_the_embedder_has_learned_from(
+    filled: Library, embedder: WatchedEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.attach(embedder)
+    filled.embed_pending()
+    monkeypatch.setattr(check, "LEAST_ITEMS", 10)
+
+    def is_learned(path: str, chunks: Sequence[StoredChunk]) -> bool:
+        number = Path(path).stem.rpartition("-")[2]
+        assert f"number{number}" in chunks[0].body
+        return int(number) > 1
+
+    # Of ten files of each topic; all are what the answers are looked for among.
+    report = filled.check(is_learned=is_learned)
+    assert (sum(report.items.values()), report.chunks) == (20, 100)
+    with pytest.raises(LibraryError, match="only 0 headings and docstrings to ask for in files that the model has not"):
+        filled.check(is_learned=lambda *_: True)
 
 
 def test_a_decision_is_for_one_embedder(filled: Library, embedder: WatchedEmbedder) -> None:

@@ -48,6 +48,11 @@ def test_what_can_be_learned_is_learned_proved_installed_and_undone(tmp_path: Pa
     card = (default_paths().models / name / "MODEL_CARD.md").read_text()
     assert f"{outcome['gain_alone']['mrr']['mean']:+.3f}" in card
     assert "embedder   " + name in run("docs", "status")[0]
+    # Each of 150 files has three questions; the model learned from those of the others.
+    learned = json.loads((default_paths().models / name / "personal.json").read_text())["learned"]["heading"]
+    out, err = run("docs", "check", "--dry-run")
+    assert out.startswith(f"{450 - learned} headings asked among ")
+    assert "the personal model learned from some of your files; only the others are asked about" in err
     assert run("train", "retrieval", "--docs", "--undo")[0] == (
         f"searches go by the bundled model again, not by {name}\n"
     )
