@@ -19,13 +19,14 @@ from mlx_mixer.models.autoencoding import AutoencodingMixer
 from mlx_mixer.training.data import read_texts
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
-from mlx_mixer.training.ranks import current_ranks
+from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.reconstruction import (
     FullWindows,
     Reconstruction,
     autoencoding_loss,
     full_windows,
     reconstruction_of,
+    split_windows,
     window_batches,
 )
 from mlx_mixer.training.run_folder import RunFolder
@@ -61,7 +62,8 @@ class AutoencoderRun:
         valid: Files and folders of text that decide which weights are kept.
         held_out: Share of the windows that is kept out of training for that, if no valid texts are given; 0 keeps the
             last weights unjudged.
-        batch_size: Windows of a batch.
+        batch_size: Windows of what one process computes at once; a step's batch is this times `loop.accumulate`, times
+            the number of processes.
         half: Write weights in float16.
         loop: The loop's dials.
     """
@@ -113,30 +115,31 @@ def train_autoencoder(
     Raises:
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
-    current_ranks().require_one("train autoencoder")
     mx.random.seed(run.loop.seed)
-    texts = read_texts(run.data, narrate)
+    folder = RunFolder(run.out)
     source = run.init or run.tokenizer
     assert source is not None
-    encode = load_encoder(source)
-    model = _model(run)
-    length, pad = model.config.context_length, model.config.pad_token_id
-    assert pad is not None, "checked where the model is made"
-    windows = full_windows(encode(texts), length, pad)
-    windows, held_out = _divided(
-        run, windows, full_windows(encode(read_texts(run.valid)), length, pad) if run.valid else None
-    )
-    folder = RunFolder(run.out)
-    folder.open(_decisive(run, texts), resume=resume)
+    with folder.ranks.together():
+        texts = read_texts(run.data, narrate)
+        encode = load_encoder(source)
+        model = _model(run)
+        length, pad = model.config.context_length, model.config.pad_token_id
+        assert pad is not None, "checked where the model is made"
+        windows = full_windows(encode(texts), length, pad)
+        windows, held_out = _divided(
+            run, windows, full_windows(encode(read_texts(run.valid)), length, pad) if run.valid else None
+        )
+    folder.open(_decisive(run, texts, folder.ranks), resume=resume)
     narrate(f"{len(texts):,} texts, {windows.num_tokens:,} tokens in {len(windows):,} windows")
     summary = train(
         model,
         autoencoding_loss,
-        window_batches(windows, run.batch_size, run.loop.seed),
+        window_batches(windows, run.batch_size * run.loop.accumulate * folder.ranks.size, run.loop.seed),
         run.loop,
         folder,
         report=report,
         validate=_validation(model, held_out) if held_out else None,
+        split=split_windows,
     )
     measured = reconstruction_of(model, held_out) if held_out else None
     write_model(folder, model, source, half=run.half, figures=measured.lines() if measured else ())
@@ -182,7 +185,7 @@ def _validation(model: AutoencodingMixer, windows: FullWindows) -> Callable[[], 
     return lambda: -reconstruction_of(model, judged).loss
 
 
-def _decisive(run: AutoencoderRun, texts: Sequence[str]) -> dict[str, Any]:
+def _decisive(run: AutoencoderRun, texts: Sequence[str], ranks: Ranks) -> dict[str, Any]:
     """What must not change when a run is resumed."""
     return {
         "kind": "autoencoder",
@@ -193,5 +196,5 @@ def _decisive(run: AutoencoderRun, texts: Sequence[str]) -> dict[str, Any]:
         "valid": [str(path) for path in run.valid],
         "texts": len(texts),
         "characters": sum(map(len, texts)),
-        **run.loop.decisive(),
+        **run.loop.decisive(ranks.size),
     }

@@ -12,6 +12,7 @@ from mlx_mixer.models.autoencoding import AutoencodingMixer
 from mlx_mixer.models.token_loss import IGNORED_LABEL
 from mlx_mixer.training.cross_entropy import head_cross_entropy
 from mlx_mixer.training.loop import Batch
+from mlx_mixer.training.splitting import split_rows
 
 _WINDOWS_AT_ONCE = 64
 
@@ -63,6 +64,12 @@ def window_batches(windows: FullWindows, batch_size: int, seed: int) -> Callable
         return (mx.array(ids), mx.array(labels)), int((labels != IGNORED_LABEL).sum())
 
     return batch_at
+
+
+def split_windows(batch: Batch, part: int, parts: int) -> tuple[Batch, float]:
+    """Every so manyth window of a batch, which counts by the tokens it gives back; see `splitting.split_rows`."""
+    (ids, labels), _ = split_rows(batch, part, parts)
+    return (ids, labels), cast("float", (labels != IGNORED_LABEL).sum().item())
 
 
 def autoencoding_loss(model: AutoencodingMixer, ids: mx.array, labels: mx.array) -> mx.array:

@@ -54,7 +54,7 @@ class RerankerRun:
         num_layers: Blocks.
         mixing_size: Their width.
         intermediate_size: Inner width of their channel mixing.
-        batch_size: Lists of candidates of a batch.
+        batch_size: Lists of candidates of a batch; a step has `loop.accumulate` of them.
         loop: The loop's dials.
     """
 
@@ -200,7 +200,7 @@ def list_batches(lists: CandidateLists, run: RerankerRun) -> Callable[[int], tup
     def batch_at(step: int) -> tuple[Batch, int]:
         rng = np.random.default_rng((run.loop.seed, step))
         size = lists.count if rng.random() < 0.5 else int(rng.choice(sizes))
-        drawn = draw_lists(lists, run.batch_size, size, rng)
+        drawn = draw_lists(lists, run.batch_size * run.loop.accumulate, size, rng)
         parts = drawn if run.words else (drawn.embeddings, drawn.places)
         keys = rng.integers(2**32, size=(len(drawn.places), 2), dtype=np.uint32)
         return tuple(mx.array(part) for part in (keys, *parts)), drawn.scores.size

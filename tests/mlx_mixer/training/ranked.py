@@ -1,7 +1,8 @@
 """One of several processes that train together: `python ranked.py KIND HAPPENS DATA OUT [--resume]`.
 
-KIND is "language" or "retrieval"; "bags" is retrieval by token vectors alone. HAPPENS is "nothing", or what happens at
-step 5 to the second process: "killed", "fails", or "stops" for Ctrl+C. A process on its own takes the batch of two.
+KIND is "language", "autoencoder" or "retrieval"; "bags" is retrieval by token vectors alone. HAPPENS is "nothing", or
+what happens at step 5 to the second process: "killed", "fails", or "stops" for Ctrl+C. A process on its own takes the
+batch of two.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from mlx_mixer.errors import MixerError
 from mlx_mixer.training import loop
+from mlx_mixer.training.autoencoder_run import AutoencoderRun, AutoencoderSizes, train_autoencoder
 from mlx_mixer.training.language_run import train_language
 from mlx_mixer.training.loop import Batch, LoopSettings
 from mlx_mixer.training.pair_batches import PairSettings
@@ -30,6 +32,20 @@ def run(kind: str, data: Path, out: Path, *, resume: bool) -> None:
         tokens = 256 if current_ranks().size == 2 else 512
         language = replace(language, tokens_per_batch=tokens, valid=[data / "pairs.jsonl"])
         train_language(language, resume=resume, report=lambda _: None, narrate=print)
+        return
+    if kind == "autoencoder":
+        sizes = AutoencoderSizes(
+            hidden_size=16, num_layers=1, num_decoder_layers=1, context_length=8, intermediate_size=16
+        )
+        autoencoder = AutoencoderRun(
+            data=[data / "pairs.jsonl"],
+            out=out,
+            tokenizer=data / "tokenizer",
+            sizes=sizes,
+            batch_size=8 if current_ranks().size == 2 else 16,
+            loop=LoopSettings(**dials),  # type: ignore[arg-type]
+        )
+        train_autoencoder(autoencoder, resume=resume, report=lambda _: None, narrate=print)
         return
     retrieval = RetrievalRun(
         pairs=[data / "pairs.jsonl"],

@@ -166,6 +166,16 @@ def test_each_query_is_told_from_the_passages_of_all_processes(data: Path, tmp_p
     np.testing.assert_allclose(scores(two), scores(one))
 
 
+def test_an_autoencoder_takes_the_course_of_one_process_too(data: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folders, out in (([data], one), ([data, data], two)):
+        for code, said in run("autoencoder", "nothing", folders, out):
+            assert code == 0, said
+    same_course(two, one)
+    assert logged(two, "tokens") == logged(one, "tokens")
+    np.testing.assert_allclose(scores(two), scores(one), rtol=1e-5)
+
+
 def test_the_launcher_of_mlx_starts_the_command(data: Path, tmp_path: Path, whole: Path) -> None:
     """As documented: `mlx.launch -n 2 --backend ring -- mlx-mixer train language ...`."""
     launcher = Path(sys.executable).with_name("mlx.launch")
