@@ -65,6 +65,8 @@ def sizes(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.option("--teacher-weight", default=0.5, show_default=True, help="Share of the teacher in the loss, 0 to 1.")
 @click.option("--teacher-temperature", default=0.05, show_default=True, help="Divides the teacher's cosines.")
 @click.option("--through-blocks", is_flag=True, help="Train blocks and gates too, not token vectors alone.")
+@click.option("--lora", default=0, metavar="RANK", help="Of the blocks, train adapters of this rank alone.")
+@click.option("--last-layers", default=0, metavar="N", help="Of the blocks, train the last N alone.")
 @click.option(
     "--tokens-per-chunk", default=16_384, show_default=True, help="Tokens that go through the blocks at once."
 )
@@ -89,6 +91,7 @@ def retrieval(
     from mlx_mixer.training.objective import DEFAULT_TEMPERATURE
     from mlx_mixer.training.pair_batches import PairSettings
     from mlx_mixer.training.retrieval_run import RetrievalRun, train_retrieval
+    from mlx_mixer.training.tuning import Tuning
 
     started = time.monotonic()
     drawing = PairSettings(**{name: options.pop(name) for name in ("batch_size", "span_share", "token_drop")})
@@ -99,6 +102,7 @@ def retrieval(
         pool=options.pop("mine_pool"),
         among=options.pop("mine_among"),
     )
+    tuning = Tuning(lora=options.pop("lora"), last_layers=options.pop("last_layers"))
     run_options = {name: options.pop(name) for name in _RUN_OPTIONS}
     loop = loop_settings(options)
     run = RetrievalRun(
@@ -109,6 +113,7 @@ def retrieval(
         loss=loss,
         temperature=DEFAULT_TEMPERATURE[loss] if temperature is None else temperature,
         mining=mining,
+        tuning=tuning,
         drawing=drawing,
         loop=loop,
         **run_options,

@@ -27,6 +27,7 @@ from mlx_mixer.training.hard_negatives import (
     rivals_from,
 )
 from mlx_mixer.training.loop import Gradients, LoopSettings, StepReport, TrainingSummary, train
+from mlx_mixer.training.lora import merge_adapters
 from mlx_mixer.training.model_folder import write_model
 from mlx_mixer.training.objective import LossName, ObjectiveSettings
 from mlx_mixer.training.pair_arrays import (
@@ -53,6 +54,7 @@ from mlx_mixer.training.splitting import keep_whole
 from mlx_mixer.training.start import start_static
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.training.tokenizer import Encode, load_encoder
+from mlx_mixer.training.tuning import Tuning
 
 # Which tokens occur together shows in so many passages; the time it takes grows with them.
 _COOCCURRENCE_TEXTS = 50_000
@@ -76,6 +78,7 @@ class RetrievalRun:
         teacher_weight: Its share in the loss, from 0 to 1.
         teacher_temperature: Divides its cosines.
         through_blocks: Train the blocks and their gates too, instead of token vectors and weights alone.
+        tuning: Which weights of the blocks are trained; token vectors stay as they are where that is a part of them.
         tokens_per_chunk: Positions that go through the blocks at once; a larger batch is cut, at the price of a second
             forward pass. It decides the memory needed, not the outcome.
         embedding_size: Give the model fresh token vectors of this length that serve search alone ("static" pooling), in
@@ -100,6 +103,7 @@ class RetrievalRun:
     teacher_weight: float = 0.5
     teacher_temperature: float = 0.05
     through_blocks: bool = False
+    tuning: Tuning = field(default_factory=Tuning)
     tokens_per_chunk: int = 16_384
     embedding_size: int | None = None
     fold_case: bool = True
@@ -108,6 +112,8 @@ class RetrievalRun:
     loop: LoopSettings
 
     def __post_init__(self) -> None:
+        if self.tuning.is_partial and not self.through_blocks:
+            raise UsageError("lora and last_layers adapt blocks; give --through-blocks with them")
         self.objective()
         if self.loop.average != "none" and not self.valid:
             raise UsageError("averaged weights are kept where validation finds them better; give --valid PAIRS")
@@ -187,6 +193,7 @@ def train_retrieval(
         gradients=gradients,
         split=keep_whole,
     )
+    merge_adapters(model)
     config = replace(model.config, temperature=run.temperature, fold_case=run.fold_case)
     write_model(folder, model, run.init, config=config, half=run.half)
     return summary
@@ -260,12 +267,15 @@ def _trainable_model(run: RetrievalRun) -> LanguageMixer:
     if run.through_blocks and kind == "static":
         raise UsageError("'static' pooling does not go through the blocks; leave out --through-blocks")
     model.freeze()
-    model.pooling.unfreeze()
-    if kind == "token_weighted":
-        model.embed_tokens.unfreeze()
-    if run.through_blocks:
+    if run.through_blocks and run.tuning.is_partial:
+        run.tuning.apply(model)
+    elif run.through_blocks:
         for layer in model.layers:
             layer.unfreeze()
+    if kind == "token_weighted" and not run.tuning.is_partial:
+        model.embed_tokens.unfreeze()
+    # Its gates say how much the blocks count; with adapters they are trained too.
+    model.pooling.unfreeze()
     return model
 
 
@@ -307,6 +317,7 @@ def _decisive(run: RetrievalRun, pairs: Sequence[Pair]) -> dict[str, Any]:
         "teacher": str(run.teacher) if run.teacher else None,
         "teacher_temperature": run.teacher_temperature,
         "through_blocks": run.through_blocks,
+        "tuning": asdict(run.tuning),
         "embedding_size": run.embedding_size,
         "fold_case": run.fold_case,
         "pairs": len(pairs),

@@ -17,6 +17,8 @@ from mlx_mixer.training.language import language_loss
 from mlx_mixer.training.language_run import LanguageRun, ModelSizes, train_language
 from mlx_mixer.training.loop import StepReport
 from mlx_mixer.training.lora import AdaptedLinear, add_adapters, merge_adapters
+from mlx_mixer.training.pair_batches import PairSettings
+from mlx_mixer.training.retrieval_run import RetrievalRun, train_retrieval
 from mlx_mixer.training.tuning import Tuning
 from tests.mlx_mixer.training.runs import ignore, language_run, logged, same_course, weights_of, write_data
 from tests.tiny import FORMS, STRUCTURED, tiny_model
@@ -109,6 +111,30 @@ def test_the_last_blocks_alone_are_trained(data: Path, tmp_path: Path) -> None:
     assert logged(tmp_path / "out", "loss")[-1] < logged(tmp_path / "out", "loss")[0]
     moved = set(changes(data, tmp_path / "out"))
     assert moved == {name for name in weights_of(data / "model") if name.startswith("layers.1.")}
+
+
+@pytest.mark.parametrize("tuning", [{"lora": 2, "last_layers": 1}, {"last_layers": 1}])
+def test_a_model_learns_to_find_with_a_part_of_its_blocks(data: Path, tmp_path: Path, tuning: dict[str, int]) -> None:
+    run = RetrievalRun(
+        pairs=[data / "pairs.jsonl"],
+        init=data / "model",
+        out=tmp_path / "out",
+        through_blocks=True,
+        tuning=Tuning(**tuning),
+        drawing=PairSettings(batch_size=8),
+        loop=language_run(data, tmp_path, steps=6, learning_rate=1e-2).loop,
+    )
+    train_retrieval(run, resume=False, report=ignore, narrate=ignore)
+    moved = set(changes(data, tmp_path / "out"))
+    blocks = {name for name in moved if name.startswith("layers.")}
+    if "lora" in tuning:
+        assert blocks == LINEAR_MAPS
+    else:
+        assert {name.rpartition(".")[0] for name in blocks} > {"layers.1.channel_mixing.up", "layers.1.token_mixing"}
+        assert all(name.startswith("layers.1.") for name in blocks)
+    assert moved - blocks == {"pooling.token_weight", "pooling.layer_gate"}
+    with pytest.raises(UsageError, match="give --through-blocks with them"):
+        replace(run, through_blocks=False)
 
 
 def test_an_interrupted_run_with_adapters_goes_on(data: Path, tmp_path: Path) -> None:
