@@ -1,7 +1,7 @@
 r"""Several ways to find on the same trials, and how far apart they are for certain.
 
 Every trial draws n records and scores every query among them against all n passages by every way: words (BM25),
-vectors, and both together by the mix that searches use,
+vectors, and both together in the form that searches use,
 
 .. math:: s = (1 - a) \, \mathrm{bm25} / \max \mathrm{bm25} + a \, \mathrm{clip}(\cos', 0, 1)
 

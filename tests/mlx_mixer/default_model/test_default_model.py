@@ -62,6 +62,13 @@ def test_it_finds_more_than_keywords_where_words_differ() -> None:
 
 
 def test_embedding_costs_a_lookup(model: LanguageMixer) -> None:
-    """Closed gates let the embedder skip the blocks, which indexing a library relies on."""
-    assert not np.array(model.pooling.layer_gate)[1:].any()
+    """Vectors of their own leave the blocks out, which indexing a library relies on."""
+    assert model.config.pooling == "static"
     assert model.config.fold_case
+
+
+def test_the_recipe_holds_out_packages_that_it_fetches() -> None:
+    folder = default_model_path().parent
+    packages, held_out = ((folder / name).read_text().split() for name in ("packages.txt", "held_out_packages.txt"))
+    assert len(set(packages)) == len(packages)
+    assert set(held_out) < set(packages)
