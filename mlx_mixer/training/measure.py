@@ -27,7 +27,7 @@ _MEASURES = {
     "language": Measure("bits per byte of held-out text", -1.0, 4),
     "autoencoder": Measure("nats on held-out text", -1.0, 4),
     "retrieval": Measure("% of held-out queries with the right passage first", 100.0, 1),
-    "reranker": Measure("% of held-out queries with the right passage first", 100.0, 1),
+    "reranker": Measure("mean reciprocal rank of the right passage for held-out queries", 1.0, 3),
 }
 
 

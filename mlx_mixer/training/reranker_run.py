@@ -257,7 +257,7 @@ def _config(run: RerankerRun, embedder: Embedder, candidates: int, source: Path)
         mixing_size=run.mixing_size,
         takes_scores=run.words,
         provenance=Provenance(
-            source=f"embeddings of {source.name}",
+            source=f"embeddings of {source.name if run.embedder else 'the bundled model'}",
             family="reranker",
             hints={EMBEDDER_FINGERPRINT: embedder.fingerprint, EMBEDDER_NAME: source.name if run.embedder else BUNDLED},
         ),

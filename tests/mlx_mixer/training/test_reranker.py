@@ -85,6 +85,7 @@ def test_a_reranker_learns_and_is_measured_beside_what_it_starts_from(folder: Pa
     assert load_reranker(folder / "out").most == 4
     assert not (folder / "out" / "training").exists()
     card = (folder / "out" / "README.md").read_text()
+    assert f"{summary.training.best_score:.3f} mean reciprocal rank of the right passage for held-out queries" in card
     assert f"top-1 {100 * own.top1.mean:.1f} %, MRR {own.mrr.mean:.3f}" in card
 
 
