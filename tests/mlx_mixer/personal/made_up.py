@@ -27,16 +27,16 @@ SHARED_WORDS = _SHARED_WORDS.split()
 FILLER = "It was there when we came, and the others had a look at it before noon, as they often did in those days."
 
 
-def write_files(folder: Path, count: int = 150, *, learnable: bool = True, seed: int = 0) -> Path:
+def write_files(folder: Path, count: int = 150, *, learnable: bool = True) -> Path:
     """Write files of three sections each.
 
     Args:
         folder: Where to.
         count: How many files.
-        learnable: Whether the words of a text follow from those of its title; otherwise they are drawn by lot.
-        seed: Decides the words.
+        learnable: Whether the words of a text follow from those of its title; otherwise they are drawn by lot, and
+            those of the title are of no use to find it.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     titles = list(product(SHARED_WORDS, range(len(TITLE_WORDS))))
     rng.shuffle(titles)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,8 @@ def write_files(folder: Path, count: int = 150, *, learnable: bool = True, seed:
             shared, topic = titles.pop()
             told = TEXT_WORDS[topic if learnable else rng.randrange(len(TEXT_WORDS))]
             title = f"{shared} {TITLE_WORDS[topic]}"
-            text = f"{shared} beside {told} and {rng.choice(('ponds', 'hills', 'roads'))}. " * 3
+            about = shared if learnable else rng.choice(SHARED_WORDS)
+            text = f"{about} beside {told} and {rng.choice(('ponds', 'hills', 'roads'))}. " * 3
             parts.append(f"## {title}\n\n{text}{FILLER}\n")
         (folder / f"note{number}.md").write_text("\n".join(parts), encoding="utf-8")
     return folder
