@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -12,8 +13,8 @@ from mlx_mixer.documents.batch import Batch
 from mlx_mixer.documents.contents import find_content, give_words_room
 from mlx_mixer.documents.events import FileNote, Progress, Tally
 from mlx_mixer.documents.filebytes import UNSETTLED, FileBytes, content_hash, read_file
-from mlx_mixer.documents.prepare import prepare_content
-from mlx_mixer.documents.reader_process import ReaderProcess
+from mlx_mixer.documents.preparing import Preparer
+from mlx_mixer.documents.preparing_process import Job
 from mlx_mixer.documents.readers import Reader, reader_for
 from mlx_mixer.documents.records import ContentData, FileData
 from mlx_mixer.documents.scan import Found, LeftOut, is_inside, scan
@@ -25,6 +26,8 @@ from mlx_mixer.errors import LibraryError
 
 # Of a file that lies in thousands of places, a renamed copy may count as a new one; looking at all would take for ever.
 _MOST_TWINS = 16
+# What is left to do about a file, and the job that must be done before.
+_Step = tuple[Callable[[], None], Job | None]
 
 
 class TextStage:
@@ -33,7 +36,7 @@ class TextStage:
     Args:
         db: The writer's connection; the caller holds the writer lock.
         tally: Counts to add to.
-        process: Reads files whose parsers are not to be trusted.
+        preparer: Makes of a file's bytes what the index keeps of it.
         progress: Called after every committed batch and now and then while scanning.
         is_cancelled: Asked between files.
     """
@@ -42,14 +45,14 @@ class TextStage:
         self,
         db: Database,
         tally: Tally,
-        process: ReaderProcess,
+        preparer: Preparer,
         *,
         progress: Callable[[Progress], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
         self._db = db
         self._tally = tally
-        self._process = process
+        self._preparer = preparer
         self._progress = progress
         self._is_cancelled = is_cancelled
         self._library_path = os.fsencode(db.execute("PRAGMA database_list").fetchone()[2])
@@ -75,22 +78,14 @@ class TextStage:
         batch = Batch(root, root_path)
         unreadable: list[bytes] = []
         mounts: list[bytes] = []
-        for item in scan(path, root_path, mounts=mounts):
+        steps = self._steps(scan(path, root_path, mounts=mounts), known, batch, unreadable)
+        for take_in, _ in self._preparer.in_order(steps):
             if self._is_cancelled():
                 self._tally.cancelled = True
                 break
-            if item.path.startswith(self._library_path):
-                continue  # the library's own file, and those that lie beside it
-            self._looked_at += 1
-            before = known.pop(item.path, None)
-            if isinstance(item, Found):
-                self._look_at(item, before, batch)
-            else:
-                self._leave_out(item, before, batch, unreadable)
+            take_in()
             if batch.files and batch.is_full():
                 self._commit(batch)
-            if self._looked_at % 1000 == 0:
-                self._progress(Progress("scan", self._looked_at, path=os.fsdecode(item.path)))
         self._commit(batch)
         self._progress(Progress("scan", self._looked_at))
         if not self._tally.cancelled:
@@ -98,7 +93,23 @@ class TextStage:
             with write_transaction(self._db):
                 reach.remember_mounts(self._db, path, mounts)
 
-    def _look_at(self, found: Found, known: KnownFile | None, batch: Batch) -> None:
+    def _steps(
+        self, items: Iterable[Found | LeftOut], known: dict[bytes, KnownFile], batch: Batch, unreadable: list[bytes]
+    ) -> Iterator[_Step]:
+        """Look at everything in order, and read what is new; what that comes to is done later, in order too."""
+        for item in items:
+            if item.path.startswith(self._library_path):
+                continue  # the library's own file, and those that lie beside it
+            self._looked_at += 1
+            if self._looked_at % 1000 == 0:
+                self._progress(Progress("scan", self._looked_at, path=os.fsdecode(item.path)))
+            before = known.pop(item.path, None)
+            if isinstance(item, Found):
+                yield self._look_at(item, before, batch)
+            else:
+                yield partial(self._leave_out, item, before, batch, unreadable), None
+
+    def _look_at(self, found: Found, known: KnownFile | None, batch: Batch) -> _Step:
         path, size, mtime_ns, inode = found
         reader = self._reader(path)
         if (
@@ -109,16 +120,20 @@ class TextStage:
             and known.reader == reader.name
             and known.reader_version == reader.version
         ):
-            self._note_unchanged(path, known, batch)
-            return
+            return partial(self._note_unchanged, path, known, batch), None
         try:
             file = read_file(path, now_ns=time.time_ns(), max_bytes=reader.max_bytes)
         except UnreadableError as error:
-            self._skip(found, str(error), batch, reader, mtime_ns=UNSETTLED)
+            return partial(self._skip, found, str(error), batch, reader, mtime_ns=UNSETTLED), None
         except OSError as error:
-            self._fail(path, error, batch)
-        else:
-            self._take_in(found, file, reader, known, batch)
+            return partial(self._fail, path, error, batch), None
+        digest = content_hash(file.data)
+        stored = find_content(self._db, digest, reader.name, reader.version)
+        job = Job(file.data, digest, reader) if stored is None else None
+        source: Job | int | None = job or stored
+        assert source is not None
+        facts = file._replace(data=b"")  # the job lets go of them when it is done
+        return partial(self._take_in, found, facts, reader, known, batch, source), job
 
     def _reader(self, path: bytes) -> Reader:
         suffix = path.rpartition(b".")[2]
@@ -138,16 +153,20 @@ class TextStage:
         notes = self._tally.skipped if known.state == "skipped" else self._tally.failed
         notes.append(FileNote(os.fsdecode(path), known.reason or ""))
 
-    def _take_in(self, found: Found, file: FileBytes, reader: Reader, known: KnownFile | None, batch: Batch) -> None:
-        digest = content_hash(file.data)
-        content: ContentData | int | None = find_content(self._db, digest, reader.name, reader.version)
-        if content is None:
-            try:
-                document, encoding = self._process.read_file_content(file.data, reader)
-            except UnreadableError as error:
-                self._skip(found, str(error), batch, reader, mtime_ns=file.mtime_ns)
-                return
-            content = prepare_content(document, digest, reader, encoding)
+    def _take_in(
+        self,
+        found: Found,
+        file: FileBytes,
+        reader: Reader,
+        known: KnownFile | None,
+        batch: Batch,
+        source: Job | int,
+    ) -> None:
+        content = source if isinstance(source, int) else source.result
+        assert content is not None
+        if isinstance(content, str):
+            self._skip(found, content, batch, reader, mtime_ns=file.mtime_ns)
+            return
         words = path_words(found.path, batch.root_path)
         data = FileData(
             found.path,

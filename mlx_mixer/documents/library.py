@@ -52,6 +52,7 @@ from mlx_mixer.documents.passages import (
     passages_around,
     stored_document,
 )
+from mlx_mixer.documents.preparing import Preparer
 from mlx_mixer.documents.query import Query, parse_query
 from mlx_mixer.documents.reader_process import ReaderProcess
 from mlx_mixer.documents.search import Reorder, SearchResult, Settings, search, search_similar
@@ -166,8 +167,8 @@ class Library:
         """
         tally = Tally()
         progress, is_cancelled = progress or _no_progress, is_cancelled or _never
-        with self._writing() as db, ReaderProcess() as process:
-            stage = TextStage(db, tally, process, progress=progress, is_cancelled=is_cancelled)
+        with self._writing() as db, ReaderProcess() as process, Preparer(process) as preparer:
+            stage = TextStage(db, tally, preparer, progress=progress, is_cancelled=is_cancelled)
             for path in paths:
                 if not tally.cancelled:
                     stage.run(_absolute(os.fsencode(path)))

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from mlx_mixer.documents.chunk import chunk_document
 from mlx_mixer.documents.packing import pack
-from mlx_mixer.documents.readers import Reader
+from mlx_mixer.documents.readers import Reader, read_document
 from mlx_mixer.documents.records import ChunkData, ContentData
 from mlx_mixer.documents.structure import ReadDocument
+from mlx_mixer.documents.unreadable import UnreadableError
 from mlx_mixer.documents.words import identifier_words
 
 HEADING_SEPARATOR = " › "
@@ -31,6 +32,15 @@ def prepare_content(document: ReadDocument, digest: bytes, reader: Reader, encod
         tuple(chunks),
         tuple(pack(chunks)),
     )
+
+
+def prepare_text(data: bytes, digest: bytes, reader: Reader) -> ContentData | str:
+    """Read and prepare a file by a reader that reads text; return the reason where there is nothing to index."""
+    try:
+        document, encoding = read_document(data, reader)
+    except UnreadableError as error:
+        return str(error)
+    return prepare_content(document, digest, reader, encoding)
 
 
 def chunk_data(start: int, line: int, page: int | None, heading: str, body: str) -> ChunkData:

@@ -4,10 +4,7 @@ A file that crashes the child, hangs it or makes it fill the memory costs that f
 file gets a reason, and the next file a new child.
 """
 
-import os
-import selectors
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -17,15 +14,12 @@ from types import TracebackType
 from typing import Self
 
 from mlx_mixer.documents import wire
+from mlx_mixer.documents.child_pipes import EXIT_MEMORY
+from mlx_mixer.documents.child_process import ChildProcess
 from mlx_mixer.documents.readers import Reader, read_document
 from mlx_mixer.documents.rules import content_reason
 from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.unreadable import UnreadableError
-
-_EXIT_MEMORY = 77
-_PIPE_BYTES = 1 << 20
-# A sixth of a second on an idle machine.
-_START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class ReaderProcess:
     def __init__(self, limits: ProcessLimits | None = None) -> None:
         self.limits = limits or ProcessLimits()
         self._lock = threading.Lock()
-        self._child: _Child | None = None
+        self._child: ChildProcess | None = None
 
     def read_file_content(self, data: bytes, reader: Reader) -> tuple[ReadDocument, str]:
         """Read one file of any kind.
@@ -102,7 +96,7 @@ class ReaderProcess:
             child = self._start_child()
             if child is None:
                 return "the process that reads such files could not be started"
-            body, is_last = child.ask(request, self.limits.seconds)
+            body, is_last = _ask(child, request, self.limits.seconds)
             if is_last:
                 self._end_child()
             return wire.unpack_reply(body)
@@ -118,12 +112,14 @@ class ReaderProcess:
         self._end_child()
         return reason
 
-    def _start_child(self) -> "_Child | None":
+    def _start_child(self) -> ChildProcess | None:
         """Return the child, a new one where there is none that lives; None if it does not start."""
         if self._child is not None and self._child.process.poll() is not None:
             self._end_child()  # it ended between two files; that is nobody's fault
         if self._child is None:
-            self._child = _Child(self.limits)
+            self._child = ChildProcess(
+                "mlx_mixer.documents.reader_child", self.limits.memory_bytes, self.limits.seconds
+            )
             if not self._child.is_ready():
                 self._end_child()
         return self._child
@@ -133,7 +129,7 @@ class ReaderProcess:
         with suppress(subprocess.TimeoutExpired):
             self._child.process.wait(1)
         status = self._child.process.returncode
-        if status == _EXIT_MEMORY:
+        if status == EXIT_MEMORY:
             return f"needs more than {self.limits.memory_bytes / (1 << 30):.2g} GB of memory to read"
         if status is not None and status < 0:
             return f"crashed the reader ({Signals(-status).name}): damaged, or needs too much memory"
@@ -145,89 +141,17 @@ class ReaderProcess:
             self._child = None
 
 
-class _Child:
-    """One run of `reader_child`, and the two pipes that lead to it."""
+def _ask(child: ChildProcess, request: bytes, seconds: float) -> tuple[bytes, bool]:
+    """Send a request; return the reply's body, and whether the child has grown too large for another.
 
-    def __init__(self, limits: ProcessLimits) -> None:
-        child_reads, self._requests = os.pipe()
-        self._replies, child_writes = os.pipe()
-        command = [
-            # -P: no module from whatever folder the user is in.
-            *(sys.executable, "-P", "-m", "mlx_mixer.documents.reader_child"),
-            *(str(child_reads), str(child_writes), str(limits.memory_bytes), str(limits.seconds)),
-        ]
-        try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(child_reads, child_writes),
-                # Not the terminal's: Ctrl+C is the parent's to handle.
-                start_new_session=True,
-                # No BLAS is needed for this; loading one takes time and address space.
-                env={**os.environ, "MLX_MIXER_BLAS": "reference"},
-            )
-        except BaseException:
-            os.close(self._requests)
-            os.close(self._replies)
-            raise
-        finally:
-            os.close(child_reads)
-            os.close(child_writes)
-        os.set_blocking(self._requests, False)
-        os.set_blocking(self._replies, False)
-
-    def is_ready(self) -> bool:
-        """Wait until the child has started; whether it has."""
-        try:
-            return self._receive(len(wire.READY), time.monotonic() + _START_SECONDS) == wire.READY
-        except (TimeoutError, EOFError):
-            return False
-
-    def ask(self, request: bytes, seconds: float) -> tuple[bytes, bool]:
-        """Send a request; return the reply's body, and whether the child has grown too large for another.
-
-        Raises:
-            TimeoutError: If that takes longer than `seconds`.
-            EOFError, BrokenPipeError: If the child dies over it.
-            WireError: If the reply is larger than any can be.
-        """
-        deadline = time.monotonic() + seconds
-        self._send(request, deadline)
-        length, is_last = wire.REPLY_HEADER.unpack(self._receive(wire.REPLY_HEADER.size, deadline))
-        if length > wire.MAX_REPLY_BYTES:
-            raise wire.WireError(f"a reply of {length} bytes")
-        return self._receive(length, deadline), bool(is_last)
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._requests)
-        os.close(self._replies)
-
-    def _send(self, data: bytes, deadline: float) -> None:
-        view = memoryview(data)
-        while view:
-            _wait(self._requests, selectors.EVENT_WRITE, deadline)
-            with suppress(BlockingIOError):
-                view = view[os.write(self._requests, view[:_PIPE_BYTES]) :]
-
-    def _receive(self, length: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < length:
-            _wait(self._replies, selectors.EVENT_READ, deadline)
-            with suppress(BlockingIOError):
-                part = os.read(self._replies, min(length - len(data), _PIPE_BYTES))
-                if not part:
-                    raise EOFError
-                data += part
-        return bytes(data)
-
-
-def _wait(descriptor: int, event: int, deadline: float) -> None:
-    remaining = deadline - time.monotonic()
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, event)
-        if remaining <= 0 or not selector.select(remaining):
-            raise TimeoutError
+    Raises:
+        TimeoutError: If that takes longer than `seconds`.
+        EOFError, BrokenPipeError: If the child dies over it.
+        WireError: If the reply is larger than any can be.
+    """
+    deadline = time.monotonic() + seconds
+    child.send(request, deadline)
+    length, is_last = wire.REPLY_HEADER.unpack(child.receive(wire.REPLY_HEADER.size, deadline))
+    if length > wire.MAX_REPLY_BYTES:
+        raise wire.WireError(f"a reply of {length} bytes")
+    return child.receive(length, deadline), bool(is_last)

@@ -11,8 +11,6 @@ from typing import Any
 from mlx_mixer.documents.encodings import clean
 from mlx_mixer.documents.structure import PageKind, ReadDocument, Section
 
-# What the child says once, when it is ready.
-READY = b"R"
 # Bytes that follow: of the JSON and of the file in a request, of the JSON alone in a reply. A reply also says whether
 # it is the child's last.
 REQUEST_HEADER = struct.Struct("<II")

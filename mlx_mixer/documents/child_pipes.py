@@ -1,0 +1,88 @@
+"""The child's side of `child_process`: its pipes, the end of its parent, and the memory it may take."""
+
+import os
+import queue
+import resource
+import select
+import sys
+import threading
+import time
+from contextlib import suppress
+
+from mlx_mixer.documents import wire
+
+# What a child says once, when it is ready.
+READY = b"R"
+# A child ends by itself where it would fill the memory; a process may have let go of it only in part.
+EXIT_MEMORY = 77
+_WATCH_SECONDS = 0.05
+_LOOK_SECONDS = 2.0
+
+
+def incoming(descriptor: int) -> "queue.SimpleQueue[tuple[str, bytes]]":
+    """Return the queue of requests, by the reader's name and the file's bytes.
+
+    They are taken in also while one is worked on: that is how the end of the parent is noticed, and it ends the child.
+    """
+    requests: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(descriptor, requests, os.getppid()), daemon=True).start()
+    return requests
+
+
+def _receive(descriptor: int, requests: "queue.SimpleQueue[tuple[str, bytes]]", parent: int) -> None:
+    while True:
+        try:
+            head = _read(descriptor, wire.REQUEST_HEADER.size, parent)
+            name_length, data_length = wire.REQUEST_HEADER.unpack(head)
+            name = wire.unpack_request(_read(descriptor, name_length, parent))
+            requests.put((name, _read(descriptor, data_length, parent)))
+        except (EOFError, OSError):
+            os._exit(0)
+        except MemoryError:
+            os._exit(EXIT_MEMORY)
+
+
+def _read(descriptor: int, length: int, parent: int) -> bytes:
+    parts, missing = [], length
+    while missing:
+        # Another child of the parent may hold the pipe open after its end.
+        while not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
+            if os.getppid() != parent:
+                raise EOFError
+        part = os.read(descriptor, min(missing, 1 << 20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def limit_memory(limit: int) -> None:
+    """End the process where it needs more memory than so many bytes, by `EXIT_MEMORY` or a `MemoryError`."""
+    with suppress(ValueError, OSError):  # macOS knows the limit and does not keep it: `_watch_memory` does
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    threading.Thread(target=_watch_memory, args=(limit,), daemon=True).start()
+
+
+def _watch_memory(limit: int) -> None:
+    while True:
+        time.sleep(_WATCH_SECONDS)
+        if resident_bytes() > limit:
+            os._exit(EXIT_MEMORY)
+
+
+def resident_bytes() -> int:
+    """Memory in use; on macOS the most it ever was, in bytes there."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # The most it ever was would count the parent's here, see getrusage(2) and execve(2).
+    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  (twenty times a second)
+        return int(file.read().split()[1]) * resource.getpagesize()
