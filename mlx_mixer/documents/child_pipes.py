@@ -4,6 +4,7 @@ import os
 import queue
 import resource
 import select
+import signal
 import sys
 import threading
 import time
@@ -17,6 +18,24 @@ READY = b"R"
 EXIT_MEMORY = 77
 _WATCH_SECONDS = 0.05
 _LOOK_SECONDS = 2.0
+
+
+def serve(arguments: list[str]) -> tuple["queue.SimpleQueue[tuple[str, bytes]]", int]:
+    """Make this process a child that serves requests, and tell the parent that it is ready.
+
+    Args:
+        arguments: Descriptor of the requests, of the replies, limit on the memory in bytes.
+
+    Returns:
+        The queue of requests, and the descriptor for the replies.
+    """
+    replies_to = int(arguments[1])
+    limit_memory(int(arguments[2]))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it is at
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent to decide about
+    requests = incoming(int(arguments[0]))
+    write_all(replies_to, READY)
+    return requests, replies_to
 
 
 def incoming(descriptor: int) -> "queue.SimpleQueue[tuple[str, bytes]]":

@@ -97,6 +97,12 @@ class ChildProcess:
                     raise EOFError
                 return part
 
+    def exit_status(self) -> int | None:
+        """Wait a moment for a child that let go of its pipes; its exit status, None if it goes on."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        return self.process.returncode
+
     def end(self) -> None:
         self.process.kill()
         self.process.wait()

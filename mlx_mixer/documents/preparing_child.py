@@ -5,7 +5,7 @@ import signal
 import struct
 import sys
 
-from mlx_mixer.documents.child_pipes import EXIT_MEMORY, READY, incoming, limit_memory, write_all
+from mlx_mixer.documents.child_pipes import EXIT_MEMORY, serve, write_all
 from mlx_mixer.documents.prepare import prepare_text
 from mlx_mixer.documents.prepared import pack_prepared
 from mlx_mixer.documents.readers import reader_named
@@ -25,12 +25,7 @@ def main(arguments: list[str]) -> None:
     Args:
         arguments: Descriptor of the requests, of the replies, limit on the memory in bytes.
     """
-    replies_to = int(arguments[1])
-    limit_memory(int(arguments[2]))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever a pattern is at
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent to decide about
-    requests = incoming(int(arguments[0]))
-    write_all(replies_to, READY)
+    requests, replies_to = serve(arguments)
     while True:
         name, data = requests.get()
         # The parent kills a little earlier; this is for when it no longer can.

@@ -4,11 +4,9 @@ What waits for it lies here, in order, and goes over a little at a time: whateve
 itself. A file over which it dies or hangs gets that for a reason; what was to come after goes to a new one.
 """
 
-import subprocess
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from signal import Signals
 
 from mlx_mixer.documents import wire
@@ -129,6 +127,8 @@ class PreparingProcess:
 
     def _next_child(self) -> ChildProcess | None:
         """Start a process; None where that is not possible, or no longer wanted."""
+        if self._is_closed:
+            return None
         try:
             child = ChildProcess("mlx_mixer.documents.preparing_child", _MEMORY_BYTES)
         except OSError:
@@ -193,9 +193,7 @@ class PreparingProcess:
 
 
 def _cause_of_death(child: ChildProcess) -> str:
-    with suppress(subprocess.TimeoutExpired):
-        child.process.wait(1)
-    status = child.process.returncode
+    status = child.exit_status()
     if status == EXIT_MEMORY:
         return f"needs more than {_MEMORY_BYTES / (1 << 30):.2g} GB of memory to prepare"
     if status is not None and status < 0:

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from mlx_mixer.documents import wire
-from mlx_mixer.documents.child_pipes import EXIT_MEMORY, READY, incoming, limit_memory, resident_bytes, write_all
+from mlx_mixer.documents.child_pipes import EXIT_MEMORY, resident_bytes, serve, write_all
 from mlx_mixer.documents.formats.dispatch import read_content
 from mlx_mixer.documents.readers import reader_named
 from mlx_mixer.documents.unreadable import UnreadableError
@@ -25,12 +25,8 @@ def main(arguments: list[str]) -> None:
         arguments: Descriptor of the requests, of the replies, limit on the memory in bytes, limit on the time for one
             file in seconds.
     """
-    replies_to, memory, seconds = int(arguments[1]), int(arguments[2]), float(arguments[3])
-    limit_memory(memory)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever a parser is at
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent to decide about
-    requests = incoming(int(arguments[0]))
-    write_all(replies_to, READY)
+    requests, replies_to = serve(arguments)
+    seconds = float(arguments[3])
     while True:
         name, data = requests.get()
         # The parent kills a little earlier; this is for when it no longer can.

@@ -4,10 +4,8 @@ A file that crashes the child, hangs it or makes it fill the memory costs that f
 file gets a reason, and the next file a new child.
 """
 
-import subprocess
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from signal import Signals
 from types import TracebackType
@@ -126,9 +124,7 @@ class ReaderProcess:
 
     def _cause_of_death(self) -> str:
         assert self._child is not None
-        with suppress(subprocess.TimeoutExpired):
-            self._child.process.wait(1)
-        status = self._child.process.returncode
+        status = self._child.exit_status()
         if status == EXIT_MEMORY:
             return f"needs more than {self.limits.memory_bytes / (1 << 30):.2g} GB of memory to read"
         if status is not None and status < 0:

@@ -24,6 +24,7 @@ from mlx_mixer.training.bm25 import BM25Scorer
 from mlx_mixer.training.contrastive import info_nce
 from mlx_mixer.training.evaluate import Scorer, top1_among, vector_scorer
 from mlx_mixer.training.loop import Batch
+from mlx_mixer.training.unit_rows import unit_rows
 
 _HELD_OUT_BATCHES = 4
 STAGES = ("untrained", "next-token", "InfoNCE")
@@ -102,10 +103,7 @@ def _contrast_race(
 
 
 def _cosine_top1(load: Callable[[str], Any], name: str, report: PairIds, settings: RetrievalSettings) -> Cell:
-    queries, passages = (
-        side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12)
-        for side in pair_vectors(load(name), report)
-    )
+    queries, passages = map(unit_rows, pair_vectors(load(name), report))
     return _top1(vector_scorer(queries, passages), len(report), settings)
 
 

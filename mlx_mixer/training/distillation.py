@@ -25,6 +25,7 @@ from mlx_mixer.atomic import write_atomically
 from mlx_mixer.errors import MixerError, ModelNotFoundError
 from mlx_mixer.training.data import Pair
 from mlx_mixer.training.pair_batches import DrawnPairs
+from mlx_mixer.training.unit_rows import unit_rows
 
 Vectors = npt.NDArray[np.float32]
 SUFFIXES = (".safetensors", ".npz")
@@ -164,4 +165,4 @@ def _unit(vectors: npt.NDArray[np.generic], path: Path) -> Vectors:
     floats = vectors.astype(np.float32)
     if not np.isfinite(floats).all():
         raise MixerError(f"{path} holds values that are no numbers")
-    return floats / np.maximum(np.linalg.norm(floats, axis=1, keepdims=True), 1e-12)
+    return unit_rows(floats)

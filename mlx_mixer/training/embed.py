@@ -9,10 +9,10 @@ import numpy.typing as npt
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.contrastive import bag_embeddings, window_sums
 from mlx_mixer.training.pair_batches import Ids, chunks_of, token_counter
+from mlx_mixer.training.unit_rows import unit_rows
 
 _TEXTS_AT_ONCE = 256
 _TOKENS_AT_ONCE = 8192
-_EPS = 1e-12
 
 
 def embed_bags(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.float32]:
@@ -28,7 +28,7 @@ def embed_windows(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.
     for chunk in chunks_of(texts, model.config.context_length, _TOKENS_AT_ONCE):
         found = window_sums(model, mx.array(chunk.ids), mx.array(chunk.lengths))
         np.add.at(sums, chunk.texts, np.array(found.astype(mx.float32)))
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), _EPS)
+    return unit_rows(sums)
 
 
 def _chunks(texts: Sequence[Ids]) -> list[Sequence[Ids]]:

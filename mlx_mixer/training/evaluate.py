@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mlx_mixer.errors import MixerError, UsageError
 from mlx_mixer.models.language import IGNORED_LABEL, LanguageMixer
 from mlx_mixer.training.language import language_loss
+from mlx_mixer.training.unit_rows import unit_rows
 from mlx_mixer.training.windows import Windows, batch_order, gather
 
 # Rows are query numbers, columns passage numbers, both within a trial; higher is closer.
@@ -145,8 +146,7 @@ def shortened(vectors: npt.NDArray[np.float32], dims: int | None) -> npt.NDArray
         return vectors
     if not 1 <= dims <= vectors.shape[1]:
         raise UsageError(f"{dims} values were asked for, and the model's vectors have {vectors.shape[1]}")
-    short = vectors[:, :dims]
-    return short / np.maximum(np.linalg.norm(short, axis=1, keepdims=True), 1e-12)
+    return unit_rows(vectors[:, :dims])
 
 
 def hard_query_mask(queries: Sequence[str | None]) -> npt.NDArray[np.bool_]:

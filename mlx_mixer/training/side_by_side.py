@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mlx_mixer.documents.fusion import fuse
 from mlx_mixer.training.evaluate import Scorer, draw_trials, vector_scorer
+from mlx_mixer.training.unit_rows import unit_rows
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -113,8 +114,4 @@ def _mixed(bm25: Vectors, cosines: Vectors, meaning: float) -> Vectors:
 
 def _centred(queries: Vectors, passages: Vectors) -> tuple[Vectors, Vectors]:
     mean = passages.mean(axis=0)
-    return _unit(queries - mean), _unit(passages - mean)
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
+    return unit_rows(queries - mean), unit_rows(passages - mean)

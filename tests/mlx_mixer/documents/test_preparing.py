@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlx_mixer.documents import preparing, preparing_process
+from mlx_mixer.documents.child_process import ChildProcess
 from mlx_mixer.documents.filebytes import content_hash
 from mlx_mixer.documents.prepare import prepare_text
 from mlx_mixer.documents.prepared import pack_prepared, unpack_prepared
@@ -132,6 +133,20 @@ def test_a_process_that_hangs_costs_the_file_it_was_at(preparer: Preparer, monke
     assert done[1] is not None
     assert same(done[1].result, expected(*SOURCES[1]))
     assert preparer.child_id != child
+
+
+def test_closing_starts_no_process(preparer: Preparer, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    class Counted(ChildProcess):
+        def __init__(self, module: str, *arguments: object) -> None:
+            started.append(module)
+            super().__init__(module, *arguments)
+
+    busy_child(preparer)
+    monkeypatch.setattr(preparing_process, "ChildProcess", Counted)
+    preparer._helper.close()
+    assert started == []
 
 
 PARENT = """
