@@ -7,7 +7,8 @@ Span = tuple[int, int]
 
 # A stretch without an end of sentence that is longer than this is code, a list or a table: its lines are taken.
 _LONGEST = 400
-_END = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]\s*|\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*+#>|]|\d+[.)])[ \t])")
+# Blank lines end where the next line begins: its indentation is its own.
+_END = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]\s*|\n(?:[ \t]*\n)+|\n(?=[ \t]*(?:[-*+#>|]|\d+[.)])[ \t])")
 _LINE_END = re.compile(r"\n")
 
 

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlx_mixer.grounding.sentences import fit_sentences, sentence_spans, strip_span
@@ -27,6 +27,7 @@ def test_the_spans_joined_are_the_text(text: str) -> None:
 
 
 @given(st.text(alphabet="ab .!?\n", min_size=1, max_size=60), st.integers(0, 59), st.integers(0, 60))
+@example("\n\n ?", 0, 2)
 def test_what_is_chosen_fits_is_whole_sentences_and_cannot_be_widened(text: str, focus: int, room: int) -> None:
     focus = min(focus, len(text) - 1)
     span = fit_sentences(text, (0, len(text)), focus, lambda part: len(part) <= room)
