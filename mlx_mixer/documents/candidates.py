@@ -1,8 +1,8 @@
 """What a query may mean, from every leg, each chunk with the exact score of every leg."""
 
-from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from sqlite_utils import Database
@@ -72,14 +72,10 @@ class Neighbourhood:
         near.index, near.vector = index, vector
         return near
 
-    def places(self, query: Query, limit: int) -> list[Place]:
+    def places(self, scope: "Scope", limit: int) -> list[Place]:
         if self.index is None or self.vector is None:
             return []
-        return [
-            (content, seq)
-            for content, seq, cosine in nearest(self.db, self.index, self.vector, query, limit)
-            if cosine >= MEANING_FLOOR
-        ]
+        return [place for place, _ in nearest(self.index, self.vector, scope, limit)]
 
     def cosines(self, places: list[Place]) -> Floats | None:
         return None if self.index is None or self.vector is None else self.index.cosines(self.vector, places)
@@ -88,17 +84,28 @@ class Neighbourhood:
         return None if self.index is None or self.vector is None else self.index.null(self.vector)
 
 
-def nearest(db: Database, index: VectorIndex, vector: Vector, query: Query, limit: int) -> list[tuple[int, int, float]]:
-    """Return ``(content, seq, cosine)`` of what lies nearest a vector, in files that pass the query's filters."""
-    hidden: Iterable[int] = ()
-    only: Iterable[int] | None = None
+class Scope(NamedTuple):
+    """Which contents a search looks at: all but the hidden, or these only."""
+
+    hidden: list[int]
+    only: list[int] | None
+
+
+def scope_of(db: Database, query: Query) -> Scope:
+    """The contents of files that pass the query's filters."""
     if query.filters.is_empty:
-        hidden = [row[0] for row in db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")]
-    else:
-        condition, parameters = query.filters.condition()
-        rows = db.execute(f"SELECT f.content FROM files f WHERE {lexical.VISIBLE} AND {condition}", parameters)
-        only = [row[0] for row in rows]
-    return index.search(vector, limit, hidden=hidden, only=only)
+        return Scope(
+            [row[0] for row in db.execute("SELECT id FROM contents WHERE unreferenced_since IS NOT NULL")], None
+        )
+    condition, parameters = query.filters.condition()
+    rows = db.execute(f"SELECT f.content FROM files f WHERE {lexical.VISIBLE} AND {condition}", parameters)
+    return Scope([], [row[0] for row in rows])
+
+
+def nearest(index: VectorIndex, vector: Vector, scope: Scope, limit: int) -> list[tuple[Place, float]]:
+    """Return places and cosines of what lies nearest a vector, and not below `MEANING_FLOOR`; no database is asked."""
+    found = index.search(vector, limit, hidden=scope.hidden, only=scope.only)
+    return [((content, seq), cosine) for content, seq, cosine in found if cosine >= MEANING_FLOOR]
 
 
 def gather(
@@ -120,12 +127,20 @@ def gather(
         close_up: Takes in the best by words.
         limit: How many candidates of each leg.
     """
-    matches = lexical.search_words(db, query, limit, counts=counts)
-    names = lexical.name_coverage(db, query)
+    # The legs side by side: one computes while the other waits for SQLite, which ranks in this thread.
+    with ThreadPoolExecutor(max_workers=1) as other:
+        meant = chance = None
+        if near.index is not None:
+            chance = other.submit(near.null)
+            if not query.phrases:  # what must occur is settled by the words leg
+                meant = other.submit(near.places, scope_of(db, query), limit)
+        matches = lexical.search_words(db, query, limit, counts=counts)
+        names = lexical.name_coverage(db, query)
     bm25 = {(match.content, match.seq): match.bm25 for match in matches}
     places = dict.fromkeys(bm25)
-    if not query.phrases:  # what must occur is settled by the words leg
-        others = [place for place in (*_named_places(names), *near.places(query, limit)) if place not in places]
+    if not query.phrases:
+        by_meaning = [] if meant is None else meant.result()
+        others = [place for place in (*_named_places(names), *by_meaning) if place not in places]
         places.update(dict.fromkeys(lexical.without_excluded(db, query, others)))
     ordered = list(places)
     return Candidates(
@@ -134,7 +149,7 @@ def gather(
         cosines=near.cosines(ordered),
         names=np.array([names.get(content, 0.0) for content, _ in ordered]),
         coverage=lexical.word_coverage(close_up, query, matches),
-        null=near.null(),
+        null=None if chance is None else chance.result(),
     )
 
 

@@ -23,7 +23,7 @@ _MINIMUM_SQLITE = (3, 37, 0)
 _BUSY_SECONDS = 10.0
 # In KiB, and taken as it is needed: ranking reads the same pages again and again (SQLite's own choice is 2 MB, with
 # which a search among 100,000 passages takes a third longer). More than the words of most libraries need.
-_CACHE = "cache_size = -32768"
+_CACHE = "cache_size = -65536"
 
 
 def open_database(path: Path) -> Database:

@@ -4,7 +4,7 @@ import os
 
 from sqlite_utils import Database
 
-from mlx_mixer.documents.candidates import MEANING_FLOOR, nearest
+from mlx_mixer.documents.candidates import nearest, scope_of
 from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.query import Query
 from mlx_mixer.documents.vectors import Floats, VectorIndex
@@ -62,7 +62,5 @@ def vector_of(index: VectorIndex, place: Place) -> Floats:
 def similar_places(db: Database, index: VectorIndex, place: Place, query: Query) -> list[tuple[Place, float]]:
     """Return places and cosines of what is like a passage, nearest first; its own document is left out."""
     vector = vector_of(index, place)
-    found = nearest(db, index, vector, query, GATHERED)
-    return [
-        ((content, seq), cosine) for content, seq, cosine in found if content != place[0] and cosine >= MEANING_FLOOR
-    ]
+    found = nearest(index, vector, scope_of(db, query), GATHERED)
+    return [(near, cosine) for near, cosine in found if near[0] != place[0]]

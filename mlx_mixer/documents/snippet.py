@@ -59,11 +59,13 @@ def _shifted(spans: Spans, by: int) -> Spans:
 
 def _best_window(body: str, spans: Spans, width: int) -> int:
     """Start of the match from which a window holds the most different words; the earliest of equals."""
+    words = [body[start:end].lower() for start, end in spans]
+    ends = [end for _, end in spans]
     best, best_count = spans[0][0] if spans else 0, 0
-    for start, _ in spans:
-        inside = {body[a:b].lower() for a, b in spans if a >= start and b <= start + width - _LEAD}
-        if len(inside) > best_count:
-            best, best_count = start, len(inside)
+    for i, (start, _) in enumerate(spans):
+        inside = len(set(words[i : bisect_right(ends, start + width - _LEAD)]))
+        if inside > best_count:
+            best, best_count = start, inside
     return best
 
 

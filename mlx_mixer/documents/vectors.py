@@ -197,7 +197,8 @@ class VectorIndex:
 
     def _append_new(self, db: Database) -> None:
         arguments = [self.fingerprint, self._last_id]
-        where = "FROM vectors WHERE fingerprint = ? AND id > ?"
+        # In order of their ids as they lie: by the index, SQLite would sort the rows with all their bytes.
+        where = "FROM vectors NOT INDEXED WHERE fingerprint = ? AND id > ?"
         size = db.execute(f"SELECT coalesce(sum(length(data)), 0) {where}", arguments).fetchone()[0]
         self._make_room(size // (self.dims * _STORED.itemsize))
         contents, counts = [], []
@@ -214,7 +215,7 @@ class VectorIndex:
         self._contents = np.concatenate([self._contents, np.repeat(np.array(contents, np.int64), counts)])
         self._alive = np.concatenate([self._alive, np.ones(self._count - first, dtype=np.bool_)])
         for block in self._blocks(first):
-            self._total += block.sum(axis=0, dtype=np.float64)
+            self._total += block.sum(axis=0)  # float32 is exact enough within a block
 
     def _make_room(self, rows: int) -> None:
         needed = self._count + rows

@@ -48,6 +48,17 @@ def test_the_line_of_the_match_can_be_found() -> None:
     assert body.count("\n", 0, make_snippet(body, spans).start) == 2
 
 
+@given(st.lists(st.sampled_from(["filler words " * 5, "[one]", "[two]", "[Two]", "[three]"]), max_size=60))
+def test_no_match_begins_a_window_with_more_different_words_than_the_chosen_one(pieces: list[str]) -> None:
+    body, spans = split_marks(" ".join(pieces).replace("[", START_MARK).replace("]", END_MARK))
+
+    def different(start: int) -> int:
+        return len({body[a:b].lower() for a, b in spans if start <= a and b <= start + 180})
+
+    if spans:
+        assert different(make_snippet(body, spans, width=240).start) == max(different(start) for start, _ in spans)
+
+
 @given(st.lists(st.tuples(st.text(max_size=30), st.booleans()), max_size=20), st.integers(1, 120))
 @settings(max_examples=200)
 def test_marks_always_show_what_was_marked(pieces: list[tuple[str, bool]], width: int) -> None:
