@@ -166,6 +166,10 @@ class LibraryState:
     incoming: str | None = None
 
 
+UPGRADING = "bringing forward"
+"""The stage of `IndexingProgress` that ends with the first `LibraryState`."""
+
+
 @dataclass(frozen=True)
 class IndexingProgress:
     """Work on the library: `done` of `total` in a stage.

@@ -16,6 +16,7 @@ from tui.chat_events import PassagesFound, QuotesChecked
 from tui.chat_prompts import shown_quote
 from tui.engine import EngineBusyError
 from tui.events import (
+    UPGRADING,
     FoundPassage,
     IndexingFinished,
     IndexingProgress,
@@ -40,8 +41,9 @@ log = logging.getLogger(__name__)
 PROGRESS_SECONDS = 0.1
 SEARCH_LIMIT = 20
 RETRY_SECONDS = 1.0
+LOOK_SECONDS = 2.0
 
-_STAGES = {"scan": "looking", "text": "reading", "meaning": "understanding"}
+_STAGES = {"upgrade": UPGRADING, "scan": "looking", "text": "reading", "meaning": "understanding"}
 
 Emit = Callable[[LibraryEvent], None]
 
@@ -50,13 +52,16 @@ class Librarian:
     """Commands in, `LibraryEvent`s out; no call waits for the work it starts.
 
     Args:
-        open_library: Opens the library; called on the reading thread, because that takes a moment and imports SQLite
-        helpers.
+        open_library: Opens the library, and reports when it has to be brought forward first; called on the reading
+            thread, because that takes a moment and imports SQLite helpers.
         clock: Seconds, for the time a search took.
     """
 
     def __init__(
-        self, open_library: "Callable[[], Library]", *, clock: Callable[[], float] = time.perf_counter
+        self,
+        open_library: "Callable[[Callable[[Progress], None]], Library]",
+        *,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._open_library = open_library
         self._clock = clock
@@ -66,6 +71,7 @@ class Librarian:
         self._library: Library | None = None
         self._newest_search = 0
         self._choice: EmbedderChoice | None = None
+        self._changes, self._looked_at = 0, 0.0
         self._stop_indexing = threading.Event()
 
     def start(self, emit: Emit) -> None:
@@ -143,7 +149,7 @@ class Librarian:
 
     def _get_library(self) -> "Library":
         if self._library is None:
-            self._library = self._open_library()
+            self._library = self._open_library(self._progress())
         return self._library
 
     def _fail(self, error: Exception) -> None:
@@ -162,8 +168,8 @@ class Librarian:
         except EngineBusyError:
             result = library.search(query, limit=SEARCH_LIMIT, prefix=True, grouped=True, words_only=True)
             self._ask_again_soon(serial, query)
-        if self._choice is not None and library.embedder_choice() != self._choice:
-            self._report_state(library)  # another process has changed it
+        if self._is_behind(library):
+            self._report_state(library)
         passages = found_passages(result)
         seconds = self._clock() - began
         self._emit(SearchFinished(serial, query, passages, seconds, result.match, result.notes))
@@ -209,9 +215,17 @@ class Librarian:
             chunk = library.chunk(chunk_id, query=query)
         self._emit(PassageOpened(chunk_id, chunk.text, chunk.marks, chunk.line, chunk.meaning_marks))
 
+    def _is_behind(self, library: "Library") -> bool:
+        """Whether what was last reported has changed since, by another process too."""
+        if self._choice is not None and library.embedder_choice() != self._choice:
+            return True
+        # What is being written changes all the time, and a report has the screen search again.
+        return time.monotonic() - self._looked_at >= LOOK_SECONDS and library.changes() != self._changes
+
     def _report_state(self, library: "Library") -> None:
+        self._choice, self._changes = library.embedder_choice(), library.changes()
+        self._looked_at = time.monotonic()
         status = library.status()
-        self._choice = library.embedder_choice()
         with_meaning = status.chunks - status.pending
         self._emit(LibraryState(status.documents, status.chunks, with_meaning, status.embedder, status.incoming))
 
@@ -225,6 +239,12 @@ class Librarian:
         return self._stop_indexing.is_set() or self._writer.is_stopping
 
     def _index(self, library: "Library", work: "Callable[[Callable[[Progress], None]], AddReport]") -> None:
+        report = work(self._progress())
+        self._report_state(library)
+        self._emit(IndexingFinished(_summary(report), report.cancelled))
+
+    def _progress(self) -> "Callable[[Progress], None]":
+        """Make what reports the steps of some work, now and then."""
         next_report = 0.0
 
         def progress(step: "Progress") -> None:
@@ -234,9 +254,7 @@ class Librarian:
                 next_report = now + PROGRESS_SECONDS
                 self._emit(IndexingProgress(_STAGES[step.stage], step.done, step.total or 0, step.path))
 
-        report = work(progress)
-        self._report_state(library)
-        self._emit(IndexingFinished(_summary(report), report.cancelled))
+        return progress
 
 
 def found_passages(result: "SearchResult") -> tuple[FoundPassage, ...]:

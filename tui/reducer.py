@@ -1,6 +1,7 @@
 """How an event changes what the application knows. Pure, so that it can be tested without a screen."""
 
 from tui.events import (
+    UPGRADING,
     EmbedderFailed,
     EmbedderReady,
     EngineEvent,
@@ -34,6 +35,8 @@ def apply_event(session: Session, event: EngineEvent | LibraryEvent) -> None:
             session.meaning = "failed"
         case LibraryState():
             session.library = event
+            if session.indexing is not None and session.indexing.stage == UPGRADING:
+                session.indexing = None
         case IndexingProgress():
             session.indexing, session.library_note = event, ""
         case IndexingFinished(summary=summary):

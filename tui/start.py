@@ -15,6 +15,7 @@ from tui.librarian import Librarian
 from tui.terminal import leave_by_force, screen_to_itself, terminal_problem
 
 if TYPE_CHECKING:
+    from mlx_mixer.documents.events import Progress
     from mlx_mixer.documents.library import Library
 
 
@@ -53,10 +54,10 @@ def run(*, model: Path | None = None, library: Path | None = None) -> int:
     return code
 
 
-def _opener(path: Path | None) -> "Callable[[], Library]":
-    def open_library() -> "Library":
+def _opener(path: Path | None) -> "Callable[[Callable[[Progress], None]], Library]":
+    def open_library(progress: "Callable[[Progress], None]") -> "Library":
         from mlx_mixer.documents.library import Library  # imports the SQLite helpers: only on the library's own thread
 
-        return Library(path)
+        return Library(path, progress=progress)
 
     return open_library

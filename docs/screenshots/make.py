@@ -76,7 +76,7 @@ def main() -> None:
         # The paths shown are those below the project, as a user sees those below their home.
         os.environ["HOME"] = str(ROOT)
         paths = default_paths({"MLX_MIXER_HOME": home})
-        librarian = Librarian(lambda: Library(paths.library))
+        librarian = Librarian(lambda progress: Library(paths.library, progress=progress))
         app = MixerApp(engine=MlxEngine(), librarian=librarian, paths=paths)
         asyncio.run(take_pictures(app))
         app.stop_work()

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 # Also in `mlx_mixer.documents.embedder_choice`, which takes longer to import.
 BUNDLED = "default"
 _UNDO = "mlx-mixer train retrieval --docs --undo"
-_STAGES = {"scan": "looking at files", "text": "reading", "meaning": "embedding passages", "export": "writing passages"}
+_STAGES = {
+    "upgrade": "bringing an earlier version's library forward",
+    "scan": "looking at files",
+    "text": "reading",
+    "meaning": "embedding passages",
+    "export": "writing passages",
+}
 _REDRAW_SECONDS = 0.1
 _PATH_CHARACTERS = 50
 
@@ -35,7 +41,9 @@ def open_library(*, words_only: bool = False, embeds: bool = False) -> Iterator[
     # The library needs SQLite tools that take a tenth of a second to import; `--help` must not pay for them.
     from mlx_mixer.documents.library import Library
 
-    with Library() as library:
+    line = ProgressLine()
+    with Library(progress=line) as library:
+        line.clear()
         if not words_only:
             attach_embedders(library, embeds=embeds)
         yield library

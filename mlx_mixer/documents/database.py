@@ -15,7 +15,7 @@ from mlx_mixer.documents.blocks import add_functions
 from mlx_mixer.documents.collect import give_back_room
 from mlx_mixer.documents.failures import FAILURES, cannot_open
 from mlx_mixer.documents.lock import writer_lock
-from mlx_mixer.documents.migrations import check_version, migrate, schema_version
+from mlx_mixer.documents.migrations import Report, check_version, migrate, schema_version
 from mlx_mixer.errors import LibraryError
 
 # STRICT tables need 3.37; everything else used here is older.
@@ -26,10 +26,11 @@ _BUSY_SECONDS = 10.0
 _CACHE = "cache_size = -65536"
 
 
-def open_database(path: Path) -> Database:
+def open_database(path: Path, *, report: Report = lambda _: None) -> Database:
     """Open the library at `path`, creating it (file mode 0600, folder mode 0700) or upgrading it where needed.
 
-    One that cannot be written is opened for reading only.
+    One that cannot be written is opened for reading only. Upgrading takes about a second for every 5 MB of text;
+    `report` is told how it goes on.
 
     Raises:
         LibraryError: If the file is not a library, was written by a newer version, is damaged, or cannot be opened.
@@ -43,7 +44,7 @@ def open_database(path: Path) -> Database:
         raise cannot_open(path, error) from error
     try:
         if not _is_current(db):
-            _prepare(db, path, is_writable=is_writable)
+            _prepare(db, path, is_writable=is_writable, report=report)
     except FAILURES as error:
         db.close()
         raise cannot_open(path, error) from error
@@ -121,7 +122,7 @@ def _is_current(db: Database) -> bool:
             time.sleep(0.02)
 
 
-def _prepare(db: Database, path: Path, *, is_writable: bool) -> None:
+def _prepare(db: Database, path: Path, *, is_writable: bool, report: Report) -> None:
     if not is_writable:
         raise LibraryError(f"the library {path} has an older schema and cannot be brought forward: it is read-only")
     with writer_lock(path, wait_seconds=_BUSY_SECONDS):
@@ -134,19 +135,19 @@ def _prepare(db: Database, path: Path, *, is_writable: bool) -> None:
         db.execute("PRAGMA page_size = 8192")
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
-        migrate(db)
+        migrate(db, report=report)
         give_back_room(db, least=1)
 
 
 class ThreadConnections:
     """One connection per thread to one library file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, report: Report = lambda _: None) -> None:
         self.path = path
         self._connections: dict[threading.Thread, Database] = {}
         self._lock = threading.Lock()
         self._closed = False
-        first = open_database(path)
+        first = open_database(path, report=report)
         self.is_read_only = bool(first.execute("PRAGMA query_only").fetchone()[0])
         self._connections[threading.current_thread()] = first
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Stage = Literal["scan", "text", "meaning", "export"]
+Stage = Literal["upgrade", "scan", "text", "meaning", "export"]
 
 
 @dataclass(frozen=True)
@@ -11,8 +11,8 @@ class Progress:
     """One step forward.
 
     Attributes:
-        stage: ``scan`` counts files looked at, ``text`` files read and made searchable, ``meaning`` chunks embedded,
-            ``export`` chunks written.
+        stage: ``upgrade`` counts documents of an earlier version's library brought forward, ``scan`` files looked at,
+            ``text`` files read and made searchable, ``meaning`` chunks embedded, ``export`` chunks written.
         done: How many so far in this stage.
         total: How many there will be, where that is known.
         path: The file at hand, as the system names it (may hold surrogates: show it through `safe_text`).

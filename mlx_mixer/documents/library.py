@@ -87,14 +87,21 @@ class Library:
     Args:
         path: The file, created if missing; the user's own library by default.
         embedder: What turns text into vectors; None searches by words until one is attached.
+        progress: Called while the library of an earlier version is brought forward, before anything else can be done.
 
     Raises:
         LibraryError: If the file is not a library, or was written by a newer version.
     """
 
-    def __init__(self, path: Path | None = None, *, embedder: TextEmbedder | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        embedder: TextEmbedder | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
         self.path = Path(path) if path is not None else default_paths().library
-        self._connections = ThreadConnections(self.path)
+        self._connections = ThreadConnections(self.path, report=progress or _no_progress)
         # Embedder and vectors change in one step: threads must never see those of two models together.
         self._counts = TermCounts()
         self._meaning: Meaning | None = None
@@ -423,6 +430,11 @@ class Library:
         """Count what is in the library."""
         with self._reading() as db:
             return library_status(db, self.path, self._fingerprint)
+
+    def changes(self) -> int:
+        """Return a number that is another one once another process, or another thread, has written."""
+        with self._reading() as db:
+            return int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def documents(self) -> list[DocumentRow]:
         """List the documents in order of path."""

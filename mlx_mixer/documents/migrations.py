@@ -10,6 +10,7 @@ from sqlite_utils import Database
 
 from mlx_mixer.documents.blocks import insert_blocks
 from mlx_mixer.documents.chunk_hashes import remember_hashes
+from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.records import ChunkData
 from mlx_mixer.documents.schema import APPLICATION_ID, SCHEMA_V1, SCHEMA_V2, SCHEMA_V4, SCHEMA_V4_VIEW
@@ -17,22 +18,23 @@ from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.documents.words import identifier_words, suffix_of
 from mlx_mixer.errors import LibraryError
 
-Migration = Callable[[Database], None]
+Report = Callable[[Progress], None]
+Migration = Callable[[Database, Report], None]
 
 
-def create_schema(db: Database) -> None:
+def create_schema(db: Database, _: Report) -> None:
     for statement in SCHEMA_V1:
         db.execute(statement)
 
 
-def add_pages_and_suffixes(db: Database) -> None:
+def add_pages_and_suffixes(db: Database, _: Report) -> None:
     for statement in SCHEMA_V2:
         db.execute(statement)
     rows = db.execute("SELECT id, path FROM files").fetchall()
     db.conn.executemany("UPDATE files SET suffix = ? WHERE id = ?", [(suffix_of(path), file) for file, path in rows])
 
 
-def add_cjk_pairs(db: Database) -> None:
+def add_cjk_pairs(db: Database, _: Report) -> None:
     """Put pairs of Chinese, Japanese and Korean letters among the searchable words of chunks that have such letters."""
     rows = db.execute(
         "SELECT id, heading, body, identifiers FROM chunks WHERE heading || body GLOB '*[\u3005-\u9fff\uac00-\ud7a3]*'"
@@ -55,7 +57,7 @@ _PAGE_KINDS = {"pdf": "page", "pptx": "slide", "xlsx": "sheet", "notebook": "cel
 _PAGE_KINDS_BY_SUFFIX = {"odp": "slide", "ods": "sheet"}
 
 
-def pack_texts(db: Database) -> None:
+def pack_texts(db: Database, report: Report) -> None:
     """Move the texts of chunks into compressed blocks; their ids, and so the index of words, stay as they are."""
     for statement in SCHEMA_V4:
         db.execute(statement)
@@ -63,7 +65,8 @@ def pack_texts(db: Database) -> None:
         "SELECT id, reader, chunk_count, (SELECT suffix FROM files WHERE files.content = contents.id LIMIT 1),"
         " EXISTS (SELECT 1 FROM vectors WHERE vectors.content = contents.id) FROM contents ORDER BY id"
     ).fetchall()
-    for content, reader, count, suffix, has_vectors in contents:
+    for number, (content, reader, count, suffix, has_vectors) in enumerate(contents):
+        report(Progress("upgrade", number, len(contents)))
         rows = db.execute(
             "SELECT id, start, line, page, heading, body, identifiers, hash FROM chunks WHERE content = ? ORDER BY seq",
             [content],
@@ -117,12 +120,13 @@ def check_version(db: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
     return bool(version == len(migrations))
 
 
-def migrate(db: Database, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(db: Database, migrations: Sequence[Migration] = MIGRATIONS, *, report: Report = lambda _: None) -> None:
     """Bring the schema to the newest version.
 
     Args:
         db: An open library of any known version, or an empty file.
         migrations: Step ``n`` (counted from 0) leads from version ``n`` to ``n + 1``.
+        report: Called as the steps that take long go on.
 
     Raises:
         LibraryError: As `check_version`.
@@ -132,6 +136,6 @@ def migrate(db: Database, migrations: Sequence[Migration] = MIGRATIONS) -> None:
         if check_version(db, migrations):
             return
         for step in migrations[schema_version(db) :]:
-            step(db)
+            step(db, report)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(migrations)}")

@@ -69,7 +69,7 @@ def make_app(paths: Paths, engine: ScriptedEngine) -> Iterator[AppFactory]:
 
     def make(*, theme: str = "ink", model: Path | None = None, keys: Keys | None = None) -> MixerApp:
         # A clock that stands still: a search takes 0 ms in every picture.
-        librarian = Librarian(lambda: Library(paths.library), clock=lambda: 0.0)
+        librarian = Librarian(lambda progress: Library(paths.library, progress=progress), clock=lambda: 0.0)
         app = MixerApp(engine=engine, librarian=librarian, paths=paths, model=model, keys=keys)
         app.theme = theme
         app.animation_level = "none"

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 from textual.pilot import Pilot
 
+from mlx_mixer.documents import migrations
+from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.vectors import Floats
+from mlx_mixer.paths import Paths
+from tests.mlx_mixer.documents.helpers import old_library_file
 from tests.tui.conftest import AppFactory
 from tests.tui.helpers import screen_text, started, type_text, wait_for_text, wait_until
 from tests.tui.scripted_engine import ScriptedEngine
+from tui import librarian
 from tui.app import MixerApp
 from tui.engine import EngineBusyError
 from tui.events import EmbedderFailed, EmbedderReady
@@ -44,6 +49,46 @@ async def test_adding_a_folder_makes_it_searchable_and_says_so(pilot: Pilot[int]
     await add(pilot, notes)
     await wait_for_text(pilot, "2 added")
     assert "2 documents · text 100 % · meaning 0 %" in screen_text(pilot.app)
+
+
+async def test_what_another_process_adds_is_told_when_the_screen_is_entered_and_when_a_query_is_typed(
+    pilot: Pilot[int], notes: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(librarian, "LOOK_SECONDS", 0.0)
+    await pilot.press("f4")
+    with Library(paths.library) as other:
+        other.add([notes / "garden.md"])
+        await pilot.press("f4")
+        await wait_for_text(pilot, "1 document ·")
+        other.add([notes])
+        await type_text(pilot, "bed")
+        await wait_for_text(pilot, "2 documents ·")
+
+
+async def test_an_earlier_library_is_brought_forward_while_the_screen_says_so(
+    make_app: AppFactory, engine: ScriptedEngine, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(migrations, "insert_blocks", waiting_for(gate, migrations.insert_blocks))
+    paths.library.parent.mkdir(parents=True)
+    assert old_library_file(paths.library.parent, version=3) == paths.library
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        await pilot.press("f4")
+        await wait_for_text(pilot, "● bringing forward")
+        assert "0 / 6" in screen_text(pilot.app)
+        gate.set()
+        await started(pilot, engine)
+        await wait_for_text(pilot, "7 documents ·")
+
+
+def waiting_for(gate: threading.Event, work: Callable[..., None]) -> Callable[..., None]:
+    """Do something only once a gate is open."""
+
+    def waited(*arguments: object) -> None:
+        assert gate.wait(60)
+        work(*arguments)
+
+    return waited
 
 
 async def test_results_come_while_typing_with_place_words_and_reason(pilot: Pilot[int], notes: Path) -> None:
@@ -232,5 +277,5 @@ async def test_more_like_this_shows_neighbours_until_the_next_query(
     assert hits.current is None or "cooking.md" not in hits.current.path
     await pilot.press("slash")
     await type_text(pilot, " overnight")
+    await wait_until(pilot, lambda: "like cooking.md" not in screen_text(pilot.app))
     await wait_for_text(pilot, "cooking.md:5")
-    assert "like cooking.md" not in screen_text(pilot.app)

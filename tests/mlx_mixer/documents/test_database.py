@@ -27,11 +27,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "library.sqlite3"
 
 
-def add_colour(db: Database) -> None:
+def add_colour(db: Database, _: object) -> None:
     db.execute("ALTER TABLE roots ADD COLUMN colour TEXT")
 
 
-def fail(_: Database) -> None:
+def fail(_: Database, __: object) -> None:
     raise RuntimeError("the step fails")
 
 

@@ -20,6 +20,7 @@ from mlx_mixer.documents import health
 from mlx_mixer.documents.backup import backups
 from mlx_mixer.documents.chunk_hashes import chunk_hash, vector_of_hash
 from mlx_mixer.documents.database import connect, open_database
+from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.migrations import MIGRATIONS, migrate, schema_version
 from mlx_mixer.documents.prepare import embedding_text
@@ -118,6 +119,14 @@ def test_packed_texts_are_what_they_were(packed_soon: Path) -> None:
         library.add([write_tree(packed_soon.parent / "docs", {"new.md": "entirely new"})])
         (hit,) = library.search("entirely").hits
         assert hit.chunk_id == used + 1
+
+
+def test_bringing_a_library_forward_reports_every_document(packed_soon: Path) -> None:
+    steps: list[Progress] = []
+    with Library(packed_soon, progress=steps.append):
+        assert steps == [Progress("upgrade", done, 6) for done in range(6)]
+    with Library(packed_soon, progress=steps.append):
+        assert len(steps) == 6
 
 
 def test_packed_texts_keep_their_vectors(packed_soon: Path) -> None:
