@@ -45,14 +45,9 @@ class Chunk(NamedTuple):
     page: int | None = None
 
 
-class _Span(NamedTuple):
-    """A stretch of text under one heading and on one page, and its size in bytes."""
-
-    start: int
-    end: int
-    size: int
-    heading: tuple[str, ...]
-    page: int | None
+# A stretch of text under one heading and on one page: start, end, size in bytes, heading, page. A plain tuple, for a
+# document has one for every few lines.
+_Span = tuple[int, int, int, tuple[str, ...], int | None]
 
 
 def chunk_document(document: ReadDocument, sizes: ChunkSizes | None = None) -> list[Chunk]:
@@ -85,10 +80,10 @@ def _spans(document: ReadDocument, sizes: ChunkSizes) -> Iterator[_Span]:
     for _, end, heading, page in stretches:
         first, last = last, bisect_left(starts, end, last)
         if before[last] - before[first] <= maximum:
-            yield _Span(starts[first], end, before[last] - before[first], heading, page)
+            yield starts[first], end, before[last] - before[first], heading, page
             continue
         for cut in units.cuts(first, last, target, maximum):
-            yield _Span(starts[first], starts[cut], before[cut] - before[first], heading, page)
+            yield starts[first], starts[cut], before[cut] - before[first], heading, page
             first = cut
 
 
@@ -130,7 +125,7 @@ def _joined(document: ReadDocument, sizes: ChunkSizes) -> Iterator[_Span]:
             and (page == next_page or not pages_are_apart)
             and (size < trifle or more < trifle or (size < minimum and inner[: len(heading)] == heading))
         ):
-            last = _Span(start, end, size + more, _heading_of_both(last, span), page)
+            last = (start, end, size + more, _heading_of_both(size, heading, more, inner), page)
         else:
             yield last
             last = span
@@ -138,12 +133,12 @@ def _joined(document: ReadDocument, sizes: ChunkSizes) -> Iterator[_Span]:
         yield last
 
 
-def _heading_of_both(first: _Span, second: _Span) -> tuple[str, ...]:
+def _heading_of_both(size: int, outer: tuple[str, ...], more: int, inner: tuple[str, ...]) -> tuple[str, ...]:
     """The inner one's heading, or what they have in common; the blank lines between two functions have no say."""
-    if not second.size:
-        return first.heading
-    is_inside = second.heading[: len(first.heading)] == first.heading
-    return second.heading if is_inside or not first.size else _common(first.heading, second.heading)
+    if not more:
+        return outer
+    is_inside = inner[: len(outer)] == outer
+    return inner if is_inside or not size else _common(outer, inner)
 
 
 def _common(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ _BUSY_SECONDS = 10.0
 # In KiB, and taken as it is needed: ranking reads the same pages again and again (SQLite's own choice is 2 MB, with
 # which a search among 100,000 passages takes a third longer). More than the words of most libraries need.
 _CACHE = "cache_size = -65536"
+# In pages of 8 KiB, so 32 MB beside the file: while documents are added, the same pages are written again and again,
+# and go into the file fewer times (SQLite's own choice is 1,000).
+_CHECKPOINT = "wal_autocheckpoint = 4000"
 
 
 def open_database(path: Path, *, report: Report = lambda _: None) -> Database:
@@ -61,7 +64,7 @@ def connect(path: Path) -> Database:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         db = Database(connection)  # turns recursive_triggers on
-        for setting in ("foreign_keys = ON", "synchronous = NORMAL", "cell_size_check = ON", _CACHE):
+        for setting in ("foreign_keys = ON", "synchronous = NORMAL", "cell_size_check = ON", _CACHE, _CHECKPOINT):
             db.execute(f"PRAGMA {setting}")
         add_functions(connection)
     except BaseException:

@@ -11,6 +11,7 @@ from mlx_mixer.documents.unreadable import UnreadableError
 # A file touched so recently may change again without its time changing: git calls such an entry racy.
 _RACY_NS = 2_000_000_000
 UNSETTLED = -1
+_MORE_BYTES = 1 << 20
 
 
 class FileBytes(NamedTuple):
@@ -36,12 +37,16 @@ def read_file(path: bytes, *, now_ns: int, max_bytes: int = MAX_FILE_BYTES) -> F
     """
     # O_NONBLOCK: opening a FIFO would otherwise wait for a writer for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise UnreadableError("not a regular file")
-        data = file.read(max_bytes + 1)
+        data = os.read(descriptor, min(before.st_size, max_bytes) + 1)
+        while len(data) <= max_bytes and (more := os.read(descriptor, _MORE_BYTES)):  # it has grown meanwhile
+            data += more
         after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
     if len(data) > max_bytes:
         raise UnreadableError(f"larger than {max_bytes // 1_000_000} MB")
     changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or after.st_size != len(data)

@@ -59,7 +59,7 @@ def test_joined_bodies_are_the_document_and_no_chunk_is_too_large(text: str, siz
 def test_the_quick_cuts_are_those_of_the_slow_way(text: str, edges: list[int]) -> None:
     document = ReadDocument(text, blocks=tuple(zip(edges[::2], edges[1::2], strict=False)))
     for sizes in (SMALL, ChunkSizes(target=40, maximum=50)):
-        quick = [(span.start, span.end) for span in _spans(document, sizes)]
+        quick = [(start, end) for start, end, *_ in _spans(document, sizes)]
         assert quick == cut_slowly(document, sizes)
 
 

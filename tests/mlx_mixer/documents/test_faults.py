@@ -240,6 +240,7 @@ def test_files_that_change_and_vanish_while_being_read_are_indexed_as_they_end_u
     check_sound(library)
 
 
+@pytest.mark.timeout(300 + FILES // 1000)
 def test_a_folder_of_very_many_files_is_walked_in_little_memory(library: Library, tmp_path: Path) -> None:
     """Names alone of a million files are a hundred megabytes; the walk holds a few thousand entries at a time."""
     folder = tmp_path / "many"

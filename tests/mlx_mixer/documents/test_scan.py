@@ -131,6 +131,27 @@ def test_a_file_touched_just_now_is_not_trusted_to_stay(tmp_path: Path) -> None:
     assert read_file(path, now_ns=OLD_NS + 1_000_000_000).mtime_ns == UNSETTLED
 
 
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end_and_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path, {"a.txt": "x"})
+    read, rest = os.read, ["y" * 3_000_000, "z"]
+
+    def reading(descriptor: int, size: int) -> bytes:
+        if rest:
+            with (tmp_path / "a.txt").open("a") as file:
+                file.write(rest.pop(0))
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", reading)
+    file = read_file(bytes(tmp_path / "a.txt"), now_ns=OLD_NS + 3_000_000_000)
+    assert file.data == b"x" + b"y" * 3_000_000 + b"z"
+    assert file.mtime_ns == UNSETTLED
+    rest.append("w" * 5_000_000)
+    with pytest.raises(UnreadableError, match="larger than 4 MB"):
+        read_file(bytes(tmp_path / "a.txt"), now_ns=0, max_bytes=4_000_000)
+
+
 def test_equal_bytes_have_equal_hashes() -> None:
     assert content_hash(b"a") == content_hash(b"a") != content_hash(b"b")
     assert len(content_hash(b"a")) == 16
