@@ -308,16 +308,13 @@ class MixerApp(App[int]):
     # Commands
 
     def action_mode(self, mode: messages.Mode) -> None:
-        self._show_mode(mode)
-
-    def _show_mode(self, mode: messages.Mode) -> None:
         self.switch_mode(mode)
         if mode == "search":
             self._librarian.look_again()  # another process may have added documents
 
     def action_other_mode(self) -> None:
         here = MODES.index(self.current_mode) if self.current_mode in MODES else -1
-        self._show_mode(MODES[(here + 1) % len(MODES)])
+        self.action_mode(MODES[(here + 1) % len(MODES)])
 
     def action_models(self) -> None:
         listing = self._keeper.files.submit(lambda: tuple(list_models(self._paths.models)))
