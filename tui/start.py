@@ -56,7 +56,7 @@ def run(*, model: Path | None = None, library: Path | None = None) -> int:
 
 def _opener(path: Path | None) -> "Callable[[Callable[[Progress], None]], Library]":
     def open_library(progress: "Callable[[Progress], None]") -> "Library":
-        from mlx_mixer.documents.library import Library  # imports the SQLite helpers: only on the library's own thread
+        from mlx_mixer.documents.library import Library  # imports NumPy: only on the library's own thread
 
         return Library(path, progress=progress)
 

@@ -20,7 +20,6 @@ PACKAGES = (
     "mkl",
     "numpy",
     "textual",
-    "sqlite-utils",
     "tokenizers",
     "sentencepiece",
     "huggingface-hub",

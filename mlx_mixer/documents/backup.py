@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlite_utils import Database
+from mlx_mixer.documents.connection import Database
 
 # The newest is the first.
 KEPT = 2
@@ -33,7 +33,7 @@ def make_backup(db: Database, library: Path) -> Path | None:
     try:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-            db.conn.backup(copy, pages=_PAGES_PER_STEP)
+            db.backup(copy, pages=_PAGES_PER_STEP)
             # One file and no other beside it, so that moving it is enough.
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
         for number in range(KEPT, 1, -1):

@@ -2,9 +2,8 @@
 
 import time
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents import store
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.records import FileData
 from mlx_mixer.documents.words import path_words
 

@@ -6,15 +6,14 @@ That it does by the functions below, which every connection to a library has; a 
 import sqlite3
 from collections.abc import Iterable
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.packing import unpacked_headings, unpacked_texts
 from mlx_mixer.documents.records import Block
 
 
 def insert_blocks(db: Database, first_chunk: int, blocks: Iterable[Block]) -> None:
     """Store the blocks of a document whose first chunk has, or will have, this id."""
-    db.conn.executemany(
+    db.executemany(
         "INSERT INTO blocks (id, headings, texts) VALUES (?, ?, ?)",
         [(first_chunk + block.first, block.headings, block.texts) for block in blocks],
     )

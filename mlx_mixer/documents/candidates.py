@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
-from sqlite_utils import Database
 
 from mlx_mixer.documents import lexical
 from mlx_mixer.documents.close_up import CloseUp
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.fusion import Floats
 from mlx_mixer.documents.lexical import Place

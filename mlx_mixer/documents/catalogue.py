@@ -5,9 +5,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents.close_up import Spans, matches_in
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.embedder_choice import BUNDLED, stored_choice
 from mlx_mixer.documents.events import FileNote
 from mlx_mixer.documents.lock import adapting_process, watching_process

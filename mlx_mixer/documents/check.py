@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlite_utils import Database
 
 from mlx_mixer.documents.candidates import Candidates, Neighbourhood, gather
 from mlx_mixer.documents.cleaned_copy import cleaned_copy
 from mlx_mixer.documents.close_up import CloseUp
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.fusion import FusionWeights, fuse

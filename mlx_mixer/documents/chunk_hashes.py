@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from sqlite_utils import Database
+from mlx_mixer.documents.connection import Database
 
 
 def chunk_hash(embedded: str) -> bytes:
@@ -13,7 +13,7 @@ def chunk_hash(embedded: str) -> bytes:
 
 def remember_hashes(db: Database, chunks: Iterable[tuple[bytes, int]]) -> None:
     """Note hashes and ids of chunks that have a vector."""
-    db.conn.executemany(
+    db.executemany(
         "INSERT OR IGNORE INTO chunk_hashes (hash, chunk) VALUES (?, ?)",
         [(_key(digest), chunk) for digest, chunk in chunks],
     )

@@ -3,15 +3,14 @@
 It is a library like any other, written by the functions that write the user's own, so it ranks as that does.
 """
 
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlite_utils import Database
 
 from mlx_mixer.documents import store
 from mlx_mixer.documents.blocks import add_functions
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.contents import save_contents
 from mlx_mixer.documents.events import Progress, Tally
 from mlx_mixer.documents.known_items import KnownItem
@@ -72,8 +71,8 @@ def cleaned_copy(
         most_chunks: Other documents are taken up to this many passages in all.
         fingerprint: Take only documents that this embedder has seen, and its vectors of those that stay as they are.
     """
-    copy = Database(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
-    add_functions(copy.conn)
+    copy = Database(":memory:", isolation_level=None, check_same_thread=False)
+    add_functions(copy)
     migrate(copy)
     cleaned = _cleaned(items)
     roots = [row[0] for row in db.execute("SELECT path FROM roots")]

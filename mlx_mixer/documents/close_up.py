@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.query import Query, match_term
 from mlx_mixer.documents.schema import TOKENIZER
 from mlx_mixer.documents.structure import PageKind

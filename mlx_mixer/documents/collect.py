@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents import health, store
 from mlx_mixer.documents.backup import make_backup
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.settings import LAST_BACKUP, LAST_CHECK, get_time, set_setting
 from mlx_mixer.documents.transactions import write_transaction
 from mlx_mixer.errors import LibraryError
@@ -35,7 +34,7 @@ def collect_garbage(db: Database, now: int, current: str | None) -> None:
 def give_back_room(db: Database, *, least: int = _FREE_PAGES) -> None:
     """Shorten the file by its free pages, if there are so many at least."""
     if db.execute("PRAGMA freelist_count").fetchone()[0] >= least:
-        db.conn.executescript("PRAGMA incremental_vacuum")  # one step per page; `execute` would take only the first
+        db.executescript("PRAGMA incremental_vacuum")  # one step per page; `execute` would take only the first
 
 
 def check_and_back_up(db: Database, library: Path, now: int) -> None:

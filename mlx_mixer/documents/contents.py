@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents.blocks import insert_blocks
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.records import ContentData
 from mlx_mixer.documents.rows import insert_rows
 
@@ -14,7 +13,7 @@ _WORD_BYTES = 8_000_000
 
 def find_content(db: Database, content_hash: bytes, reader: str, reader_version: int) -> int | None:
     """Return the id of a document that was stored before."""
-    row = db.conn.execute(
+    row = db.execute(
         "SELECT id FROM contents WHERE hash = ? AND reader = ? AND reader_version = ?",
         [content_hash, reader, reader_version],
     ).fetchone()
@@ -40,7 +39,7 @@ def save_contents(db: Database, contents: Sequence[ContentData]) -> list[int]:
             chunk_id += 1
         ids.append(content_id)
     insert_rows(db, "INSERT INTO chunk_places (id, content, start, line, page)", places)
-    db.conn.executemany("INSERT INTO chunks_fts (rowid, heading, body, identifiers) VALUES (?, ?, ?, ?)", words)
+    db.executemany("INSERT INTO chunks_fts (rowid, heading, body, identifiers) VALUES (?, ?, ?, ?)", words)
     return ids
 
 
@@ -52,12 +51,12 @@ def give_words_room(db: Database) -> None:
 
 def _next_chunk(db: Database) -> int:
     """Return the id that the next chunk gets."""
-    row = db.conn.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk_places'").fetchone()
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk_places'").fetchone()
     return 1 + (row[0] if row else 0)
 
 
 def _insert_content(db: Database, content: ContentData, first_chunk: int) -> int:
-    cursor = db.conn.execute(
+    cursor = db.execute(
         "INSERT INTO contents (hash, reader, reader_version, title, encoding, characters, note, page_kind, chunk_count,"
         " first_chunk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [

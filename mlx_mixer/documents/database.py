@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents.backup import make_backup
 from mlx_mixer.documents.blocks import add_functions
 from mlx_mixer.documents.collect import give_back_room
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.failures import FAILURES, cannot_open
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.migrations import Report, check_version, migrate, schema_version
@@ -61,14 +60,13 @@ def connect(path: Path) -> Database:
     """Open one connection with the settings every connection here has."""
     # Autocommit outside explicit transactions: nothing is ever left in an implicit one and lost on close.
     # check_same_thread: each connection is used by one thread, but `ThreadConnections.close` may run in another.
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Database)
     try:
-        db = Database(connection)  # turns recursive_triggers on
         for setting in ("foreign_keys = ON", "synchronous = NORMAL", "cell_size_check = ON", _CACHE, _CHECKPOINT):
             db.execute(f"PRAGMA {setting}")
-        add_functions(connection)
+        add_functions(db)
     except BaseException:
-        connection.close()
+        db.close()
         raise
     return db
 
@@ -80,10 +78,8 @@ def connect_to_read(path: Path) -> Database:
     nobody else can be writing to it either.
     """
     for mode in ("mode=ro", "immutable=1"):
-        connection = sqlite3.connect(
-            f"file:{quote(os.fsencode(path))}?{mode}", uri=True, isolation_level=None, check_same_thread=False
-        )
-        db = Database(connection)
+        uri = f"file:{quote(os.fsencode(path))}?{mode}"
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=Database)
         try:
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.OperationalError:
@@ -94,7 +90,7 @@ def connect_to_read(path: Path) -> Database:
             break
     db.execute("PRAGMA query_only = ON")
     db.execute(f"PRAGMA {_CACHE}")
-    add_functions(db.conn)
+    add_functions(db)
     return db
 
 

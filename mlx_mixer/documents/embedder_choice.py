@@ -7,8 +7,7 @@ other is a transaction beside the vectors it depends on: it happens once the new
 import json
 from dataclasses import asdict, dataclass
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.embedder_names import BUNDLED as BUNDLED
 from mlx_mixer.documents.meaning import pending_chunks
 from mlx_mixer.documents.settings import get_setting, set_setting

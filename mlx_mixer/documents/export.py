@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
-from sqlite_utils import Database
 
 from mlx_mixer.documents.chunk_hashes import chunk_hash
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.prepare import embedding_text
 from mlx_mixer.documents.vectors import from_blob
 from mlx_mixer.errors import UsageError

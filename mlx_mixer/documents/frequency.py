@@ -7,8 +7,7 @@ words in 200,000 chunks). The first and last `_SAMPLE` rows of a list say how de
 import math
 from collections.abc import Sequence
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.query import match_term
 
 _SAMPLE = 512

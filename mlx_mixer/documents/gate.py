@@ -3,8 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.fusion import FusionWeights
 
 _KEY = "meaning_scale:"

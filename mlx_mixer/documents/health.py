@@ -1,7 +1,6 @@
 """Whether the library's file is sound."""
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.failures import FAILURES
 
 _WORD_INDEXES = ("chunks_fts", "names_fts")

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents import reach, store
 from mlx_mixer.documents.batch import Batch
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.contents import find_content, give_words_room
 from mlx_mixer.documents.events import FileNote, Progress, Tally
 from mlx_mixer.documents.filebytes import UNSETTLED, FileBytes, content_hash, read_file

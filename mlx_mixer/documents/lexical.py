@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents.close_up import CloseUp
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.filters import Filters
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.query import Query, match_term
@@ -133,11 +132,11 @@ def _with_exclusions(query: Query, expression: str) -> str:
 def _deadline(db: Database, seconds: float) -> Iterator[None]:
     """Interrupt what runs in this connection after a time."""
     ends = time.monotonic() + seconds
-    db.conn.set_progress_handler(lambda: time.monotonic() > ends, _STEPS_BETWEEN_LOOKS)
+    db.set_progress_handler(lambda: time.monotonic() > ends, _STEPS_BETWEEN_LOOKS)
     try:
         yield
     finally:
-        db.conn.set_progress_handler(None, 0)
+        db.set_progress_handler(None, 0)
 
 
 def name_coverage(db: Database, query: Query) -> dict[int, float]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents import store
 from mlx_mixer.documents.backup import backups
 from mlx_mixer.documents.catalogue import (
@@ -24,6 +22,7 @@ from mlx_mixer.documents.catalogue import (
 )
 from mlx_mixer.documents.check import MOST_ITEMS, CheckProgress, CheckReport, check_library
 from mlx_mixer.documents.collect import check_and_back_up, collect_garbage, give_back_room
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.database import ThreadConnections
 from mlx_mixer.documents.embedder_choice import (
     EmbedderChoice,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from sqlite_utils import Database
 
 from mlx_mixer.documents.chunk_hashes import chunk_hash, remember_hashes, vector_of_hash
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.events import Progress, Tally
 from mlx_mixer.documents.prepare import embedding_text
 from mlx_mixer.documents.transactions import write_transaction

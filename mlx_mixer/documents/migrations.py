@@ -1,15 +1,14 @@
 """Numbered steps from any older schema to the newest, applied together or not at all.
 
-`sqlite_utils.Migrations` would commit each step by itself in a deferred transaction, which fails when several
-processes open a new library at once; here all steps and the version number share one `BEGIN IMMEDIATE`.
+All steps and the version number share one `BEGIN IMMEDIATE`: in deferred transactions of their own they would fail
+when several processes open a new library at once.
 """
 
 from collections.abc import Callable, Sequence
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents.blocks import insert_blocks
 from mlx_mixer.documents.chunk_hashes import remember_hashes
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.records import ChunkData
@@ -31,7 +30,7 @@ def add_pages_and_suffixes(db: Database, _: Report) -> None:
     for statement in SCHEMA_V2:
         db.execute(statement)
     rows = db.execute("SELECT id, path FROM files").fetchall()
-    db.conn.executemany("UPDATE files SET suffix = ? WHERE id = ?", [(suffix_of(path), file) for file, path in rows])
+    db.executemany("UPDATE files SET suffix = ? WHERE id = ?", [(suffix_of(path), file) for file, path in rows])
 
 
 def add_cjk_pairs(db: Database, _: Report) -> None:
@@ -75,7 +74,7 @@ def pack_texts(db: Database, report: Report) -> None:
         if [row[0] for row in rows] != list(range(first, first + count)):
             raise LibraryError("the passages of a document in this library are not complete; it was left untouched")
         insert_blocks(db, first, pack(ChunkData(*row[1:7]) for row in rows))
-        db.conn.executemany(
+        db.executemany(
             "INSERT INTO chunk_places (id, content, start, line, page) VALUES (?, ?, ?, ?, ?)",
             [(row[0], content, *row[1:4]) for row in rows],
         )

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.filebytes import content_hash, read_file
 from mlx_mixer.documents.filters import NO_FILTERS, Filters
 from mlx_mixer.documents.structure import PageKind

@@ -2,8 +2,7 @@
 
 import os
 
-from sqlite_utils import Database
-
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.scan import is_inside
 
 
@@ -31,7 +30,7 @@ def remember_mounts(db: Database, path: bytes, inside: list[bytes]) -> None:
     mounts = list(inside)
     if (above := _mount_of(path)) != b"/":
         mounts.append(above)
-    db.conn.executemany("INSERT OR IGNORE INTO mounts (path) VALUES (?)", [(mount,) for mount in mounts])
+    db.executemany("INSERT OR IGNORE INTO mounts (path) VALUES (?)", [(mount,) for mount in mounts])
 
 
 def hidden_by_unmounting(path: bytes, lost: list[bytes]) -> bool:

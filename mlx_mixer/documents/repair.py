@@ -8,10 +8,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents import health
 from mlx_mixer.documents.backup import backups
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.database import connect, open_database
 from mlx_mixer.documents.failures import FAILURES
 from mlx_mixer.documents.lock import writer_lock
@@ -63,7 +62,7 @@ def repair(library: Path) -> RepairReport:
             _copy_in_place(source, library)
     db = open_database(library)  # creates it where there was no copy; takes the writer lock for that
     with writer_lock(library, wait_seconds=10.0), closing(db), write_transaction(db):
-        db.conn.executemany("INSERT OR IGNORE INTO roots (path) VALUES (?)", roots)
+        db.executemany("INSERT OR IGNORE INTO roots (path) VALUES (?)", roots)
     return RepairReport(tuple(faults), kept_as=str(kept), restored_from=str(source) if source else None)
 
 

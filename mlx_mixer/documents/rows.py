@@ -8,7 +8,7 @@ then merged; one statement for as many rows makes one.
 from collections.abc import Sequence
 from itertools import chain
 
-from sqlite_utils import Database
+from mlx_mixer.documents.connection import Database
 
 # SQLite takes 32,766 parameters at least.
 _MOST_ROWS = 400
@@ -26,4 +26,4 @@ def insert_rows(db: Database, into: str, rows: Sequence[Sequence[object]], *, co
     for start in range(0, len(rows), _MOST_ROWS):
         part = rows[start : start + _MOST_ROWS]
         row = f"({', '.join('?' * len(part[0]))})"
-        db.conn.execute(f"{into} VALUES {', '.join([row] * len(part))} {conflict}", list(chain.from_iterable(part)))
+        db.execute(f"{into} VALUES {', '.join([row] * len(part))} {conflict}", list(chain.from_iterable(part)))

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from sqlite_utils import Database
 
 from mlx_mixer.documents.boosts import NO_BOOSTS, BoostWeights, ChunkText, boosted
 from mlx_mixer.documents.calibration import Calibration, Match, best_of, distance_from_chance
 from mlx_mixer.documents.candidates import CANDIDATES_PER_LEG, Candidates, Neighbourhood, gather
 from mlx_mixer.documents.close_up import NO_MATCHES, ChunkMatches, CloseUp, SeenChunk, Spans
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.frequency import TermCounts
 from mlx_mixer.documents.fusion import FusionWeights, fuse
 from mlx_mixer.documents.highlight import Explaining, meaning_spans

@@ -1,6 +1,6 @@
 """Small facts that the library keeps about itself."""
 
-from sqlite_utils import Database
+from mlx_mixer.documents.connection import Database
 
 # Unix times.
 LAST_CHECK = "last_check"

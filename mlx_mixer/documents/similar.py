@@ -2,9 +2,8 @@
 
 import os
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents.candidates import nearest, scope_of
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.query import Query
 from mlx_mixer.documents.vectors import Floats, VectorIndex

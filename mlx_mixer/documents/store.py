@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from mlx_mixer.documents.chunk_hashes import forget_hashes
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.contents import save_contents
 from mlx_mixer.documents.records import ContentData, FileData
 from mlx_mixer.documents.rows import insert_rows
@@ -70,7 +69,7 @@ def save_files(db: Database, root: int, files: Sequence[FileData], now: int) -> 
     new = iter(save_contents(db, [file.content for file in files if isinstance(file.content, ContentData)]))
     contents = [next(new) if isinstance(file.content, ContentData) else file.content for file in files]
     find = "SELECT content FROM files WHERE path = ?"
-    before = [row[0] for file in files for row in db.conn.execute(find, [file.path])]
+    before = [row[0] for file in files for row in db.execute(find, [file.path])]
     rows = [
         (
             *(root, f.path, *f.words, f.size, f.mtime_ns, f.inode, f.modified),
@@ -101,12 +100,12 @@ def hide(db: Database, files: Mapping[int, bytes], now: int) -> int:
     """
     hidden = 0
     for file_id, path in files.items():
-        row = db.conn.execute(
+        row = db.execute(
             "SELECT content, missing_since FROM files WHERE id = ? AND path = ?", [file_id, path]
         ).fetchone()
         if row is None:
             continue
-        db.conn.execute(
+        db.execute(
             "UPDATE files SET missing_since = coalesce(missing_since, ?), missing_scans = missing_scans + 1"
             " WHERE id = ?",
             [now, file_id],
@@ -119,8 +118,8 @@ def hide(db: Database, files: Mapping[int, bytes], now: int) -> int:
 def show_again(db: Database, file_ids: Iterable[int], now: int) -> None:
     """Take back the hiding of files that were found again."""
     for file_id in file_ids:
-        db.conn.execute("UPDATE files SET missing_since = NULL, missing_scans = 0 WHERE id = ?", [file_id])
-        update_references(db, {db.conn.execute("SELECT content FROM files WHERE id = ?", [file_id]).fetchone()[0]}, now)
+        db.execute("UPDATE files SET missing_since = NULL, missing_scans = 0 WHERE id = ?", [file_id])
+        update_references(db, {db.execute("SELECT content FROM files WHERE id = ?", [file_id]).fetchone()[0]}, now)
 
 
 _UPDATE_REFERENCES = """
@@ -134,7 +133,7 @@ def update_references(db: Database, contents: Iterable[int | None], now: int) ->
     """Note for these contents whether a visible file has them, and if not, since when."""
     for content in contents:
         if content is not None:
-            db.conn.execute(_UPDATE_REFERENCES, [now, content, content])
+            db.execute(_UPDATE_REFERENCES, [now, content, content])
 
 
 def forget(db: Database, before: int) -> None:
@@ -215,9 +214,9 @@ def remove_path(db: Database, path: bytes) -> int:
     """Forget a file or folder at once, with its text and vectors; return how many files that were."""
     files = [row[0] for row in db.execute("SELECT id, path FROM files") if is_inside(row[1], path)]
     indexed = db.execute("SELECT count(*) FROM files WHERE state = 'indexed'").fetchone()[0]
-    db.conn.executemany("DELETE FROM files WHERE id = ?", [(file_id,) for file_id in files])
+    db.executemany("DELETE FROM files WHERE id = ?", [(file_id,) for file_id in files])
     roots = [row[0] for row in db.execute("SELECT id, path FROM roots") if is_inside(row[1], path)]
-    db.conn.executemany("DELETE FROM roots WHERE id = ?", [(root,) for root in roots])
+    db.executemany("DELETE FROM roots WHERE id = ?", [(root,) for root in roots])
     db.execute("DELETE FROM contents WHERE NOT EXISTS (SELECT 1 FROM files WHERE files.content = contents.id)")
     forget_hashes(db)
     return int(indexed - db.execute("SELECT count(*) FROM files WHERE state = 'indexed'").fetchone()[0])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlite_utils import Database
+from mlx_mixer.documents.connection import Database
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def write_transaction(db: Database) -> Iterator[None]:
         yield
     except BaseException:
         # A full disk makes SQLite roll back by itself; a second ROLLBACK would hide the real error.
-        if db.conn.in_transaction:
+        if db.in_transaction:
             db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")

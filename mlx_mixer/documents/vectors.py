@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlite_utils import Database
 
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.sketch import SignSketch
 
 Floats = NDArray[np.float32]
@@ -112,7 +112,7 @@ class VectorIndex:
         with self._lock:
             # Counting the rows takes as long as they are many. Both numbers stay while nothing is written: one tells of
             # other connections, the other of this one.
-            written = (db.execute("PRAGMA data_version").fetchone()[0], db.conn.total_changes)
+            written = (db.execute("PRAGMA data_version").fetchone()[0], db.total_changes)
             if self._written.get(db) == written:
                 return
             self._written[db] = written

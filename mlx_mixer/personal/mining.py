@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlite_utils import Database
 
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.known_items import (
     MIN_REST,
     KnownItem,

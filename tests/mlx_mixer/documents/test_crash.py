@@ -45,7 +45,7 @@ def report(progress):
 
 with Library(library, embedder=load_embedder(model)) as library_object:
     print("ready", flush=True)
-    library_object._connections.get().conn.set_trace_callback(count_down)
+    library_object._connections.get().set_trace_callback(count_down)
     library_object.add([docs], progress=report)
     print("finished", flush=True)
 """

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from mlx_mixer.documents import database
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.database import ThreadConnections, connect, open_database
 from mlx_mixer.documents.lock import writer_lock
 from mlx_mixer.documents.migrations import MIGRATIONS, migrate, schema_version
@@ -110,7 +110,7 @@ def test_an_interrupted_block_leaves_nothing(path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_and_be_interrupted(db)
     assert db.execute("SELECT count(*) FROM roots").fetchone() == (0,)
-    assert not db.conn.in_transaction
+    assert not db.in_transaction
     db.close()
 
 
@@ -177,7 +177,7 @@ def test_every_thread_has_its_own_connection_and_old_ones_are_closed(path: Path)
         thread.start()
         thread.join()
     assert connections.get() is mine
-    assert len({id(db.conn) for db in seen} | {id(mine.conn)}) == 4
+    assert len({id(db) for db in seen} | {id(mine)}) == 4
     with pytest.raises(sqlite3.ProgrammingError):
         seen[0].execute("SELECT 1")
     connections.close()

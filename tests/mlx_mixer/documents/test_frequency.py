@@ -34,9 +34,9 @@ def test_counts_are_remembered_until_the_library_grows(filled: Library, tmp_path
     counts = TermCounts()
     assert counts.counts(db, ["only7"]) == {"only7": 1}
     statements: list[str] = []
-    db.conn.set_trace_callback(statements.append)
+    db.set_trace_callback(statements.append)
     counts.counts(db, ["only7"])
-    db.conn.set_trace_callback(None)
+    db.set_trace_callback(None)
     assert not any("MATCH" in statement for statement in statements)
     filled.add([write_tree(tmp_path / "more", {"new.txt": "only7\n"})])
     assert counts.counts(db, ["only7"]) == {"only7": 2}

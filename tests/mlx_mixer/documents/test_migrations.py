@@ -39,7 +39,7 @@ def count_down(_):
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-db.conn.set_trace_callback(count_down)
+db.set_trace_callback(count_down)
 migrate(db)
 """
 
@@ -153,7 +153,7 @@ def test_what_was_packed_can_be_forgotten(packed_soon: Path) -> None:
 def test_a_killed_packing_leaves_the_old_library(packed_soon: Path, share: float) -> None:
     statements: list[str] = []
     with closing(connect(old_library_file(packed_soon.parent, version=3, name="counted.sqlite3"))) as db:
-        db.conn.set_trace_callback(statements.append)
+        db.set_trace_callback(statements.append)
         migrate(db)
     done = subprocess.run([sys.executable, "-c", KILLED_MIGRATION, str(packed_soon), str(int(share * len(statements)))])
     assert done.returncode == -9

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from mlx_mixer.documents import rows, store
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.contents import give_words_room
 from mlx_mixer.documents.database import open_database
 from mlx_mixer.documents.filebytes import content_hash

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from mlx_mixer.documents import vectors
+from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.database import open_database
 from mlx_mixer.documents.vectors import VectorIndex, from_blob, to_blob
 
