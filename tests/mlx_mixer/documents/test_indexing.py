@@ -279,13 +279,22 @@ def test_cancelling_keeps_what_was_done_and_hides_nothing(
     monkeypatch.setattr(batch, "_FILES", 2)
     docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(10)})
     asked = iter(range(100))
-    report = library.add([docs], is_cancelled=lambda: next(asked) >= 5)
+    report = library.add([docs], is_cancelled=lambda: next(asked) >= 6)  # once before them
     assert report.cancelled
     assert counts(report) == {"added": 5, "cancelled": 1}
     assert library.status().documents == 5
     assert counts(library.add([docs])) == {"unchanged": 5, "added": 5}
     assert counts(library.add([docs], is_cancelled=lambda: True)) == {"cancelled": 1}
     assert library.status().documents == 10
+
+
+def test_a_walk_that_finds_nothing_new_can_be_cancelled_too(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", {f"{n}.txt": f"text {n}" for n in range(1500)})
+    library.add([docs])
+    asked = iter(range(100))
+    report = library.add([docs], is_cancelled=lambda: next(asked) >= 1)
+    assert counts(report) == {"unchanged": 1000, "cancelled": 1}
+    assert library.status().documents == 1500
 
 
 def test_what_lies_below_an_unreadable_folder_is_not_taken_for_gone(
