@@ -9,6 +9,8 @@ import ctypes
 import os
 import site
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +42,9 @@ def prepare() -> BlasStatus:
         What was done and why. Never raises: without MKL everything works, more slowly.
     """
     # os.uname and not the platform module, which costs more to import than all of this.
+    # Graphs of several streams are put in order breadth first, as long as they are no wider than this; depth first, one
+    # stream waits until the other is done. MLX's own 20 are fewer than a model has weights.
+    os.environ.setdefault("MLX_BFS_MAX_WIDTH", "2000")
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return BlasStatus("platform", "MLX brings a tuned BLAS on this system")
     keep_freed_memory()
@@ -60,6 +65,21 @@ def prepare() -> BlasStatus:
     except OSError as error:
         return BlasStatus("reference", f"libmkl_rt could not be loaded: {error}")
     return BlasStatus("mkl", f"{library.name} answers MLX's matmuls")
+
+
+@contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """Let each matrix product have this many threads at most, if MKL computes them; for the whole process."""
+    if prepare().name != "mkl":
+        yield
+        return
+    mkl = ctypes.CDLL(str(_find_mkl()))  # loaded already: this only names it
+    before = mkl.MKL_Get_Max_Threads()
+    mkl.MKL_Set_Num_Threads(count)
+    try:
+        yield
+    finally:
+        mkl.MKL_Set_Num_Threads(before)
 
 
 def _find_mkl() -> Path | None:

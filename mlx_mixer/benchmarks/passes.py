@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import mlx.core as mx
 from mlx import nn
-from mlx import optimizers as optim
 
 from mlx_mixer.benchmarks.reference_model import MatmulPeak, flops_per_pass, random_model, seconds
 from mlx_mixer.benchmarks.timing import Figure, summarise
 from mlx_mixer.layers.token_mixing import FlatTokenMixing
 from mlx_mixer.models.language import LanguageMixer
-from mlx_mixer.training.language import language_loss
+from mlx_mixer.training.gradients import gradients_in
+from mlx_mixer.training.lanes import Lanes, count_lanes
+from mlx_mixer.training.language import language_loss, split_targets
+from mlx_mixer.training.loop_settings import LoopSettings
+from mlx_mixer.training.optimizer import RatedAdamW
+from mlx_mixer.training.ranks import ALONE
+from mlx_mixer.training.steps import make_step
 from mlx_mixer.training.tuning import Tuning
 
 ROUNDS = 5
@@ -89,18 +93,23 @@ def _with_adapters(model: LanguageMixer) -> LanguageMixer:
 
 
 def _training_step(model: LanguageMixer, ids: mx.array) -> Callable[[], None]:
-    optimizer = optim.AdamW(learning_rate=1e-4)
+    """A step as `mlx-mixer train language` takes it."""
+    optimizer = RatedAdamW(LoopSettings(steps=1))
     optimizer.init(model.trainable_parameters())
-    touched: list[Any] = [model.state, optimizer.state]
-    gradients_of = nn.value_and_grad(model, language_loss)
+    step = make_step(
+        model,
+        optimizer,
+        gradients_in(model, language_loss, mx.float32),
+        1.0,
+        ranks=ALONE,
+        split=split_targets,
+        lanes=Lanes(count_lanes(ALONE), split_targets),
+    )
 
-    @partial(mx.compile, inputs=touched, outputs=touched)
-    def step(batch: mx.array) -> mx.array:
-        loss, gradients = gradients_of(model, batch, batch)
-        optimizer.update(model, gradients)
-        return loss
+    def run() -> None:
+        step(1e-4, (ids, ids))
 
-    return lambda: mx.eval(step(ids), touched)
+    return run
 
 
 def _evaluate(run: Callable[[], mx.array]) -> None:

@@ -1,12 +1,12 @@
 """Documents prepared in order by this process and another at once, however long each of them takes."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
+from mlx_mixer.cores import usable_cores
 from mlx_mixer.documents.prepare import prepare_content
 from mlx_mixer.documents.preparing_process import Job, PreparingProcess
 from mlx_mixer.documents.reader_process import ReaderProcess
@@ -32,7 +32,7 @@ class Preparer:
     def __init__(self, process: ReaderProcess) -> None:
         self._readers = process
         self._helper = PreparingProcess()
-        self._may_start = _cores() > 1
+        self._may_start = usable_cores() > 1
         self._bytes = 0
 
     def __enter__(self) -> Self:
@@ -111,8 +111,3 @@ class Preparer:
 
 def _is_done(job: Job | None) -> bool:
     return job is None or job.is_done
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

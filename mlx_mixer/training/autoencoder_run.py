@@ -140,6 +140,7 @@ def train_autoencoder(
         report=report,
         validate=_validation(model, held_out) if held_out else None,
         split=split_windows,
+        in_lanes=True,
     )
     measured = reconstruction_of(model, held_out) if held_out else None
     write_model(folder, model, source, half=run.half, figures=measured.lines() if measured else ())

@@ -73,18 +73,22 @@ def _loss_and_gradients(
     safe_targets = mx.maximum(targets, 0)
     scale = 1 / mx.maximum(counted.sum(), 1)
     total = mx.array(0.0)
-    hidden_gradients = []
+    hidden_gradients: list[mx.array] = []
     head_gradient = mx.zeros(head.shape)
     for start in range(0, hidden.shape[0], CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)
+        states = hidden[rows]
+        if hidden_gradients:
+            # Not before the last chunk is done with, or the logits of all of them may be held until the end.
+            states = mx.depends([states], hidden_gradients[-1:])[0]
         weights = counted[rows, None] * scale
-        logits = (hidden[rows] @ head.T).astype(mx.float32)
+        logits = (states @ head.T).astype(mx.float32)
         loss, by_logits = _chunk(logits, safe_targets[rows, None], weights)
         by_logits = by_logits.astype(head.dtype)
         total = total + loss
         hidden_gradients.append(by_logits @ head - weights.astype(head.dtype) * head[safe_targets[rows]])
         if is_head_trained:
-            head_gradient = head_gradient + by_logits.T @ hidden[rows]
+            head_gradient = head_gradient + by_logits.T @ states
     by_hidden = mx.concatenate(hidden_gradients)
     if not is_head_trained:
         return total, by_hidden, None

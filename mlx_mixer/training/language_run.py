@@ -129,6 +129,7 @@ def train_language(
         report=report,
         validate=partial(held_out_score, model, valid) if valid else None,
         split=split_targets,
+        in_lanes=True,
     )
     merge_adapters(model)
     write_model(folder, model, source, half=run.half)

@@ -15,6 +15,7 @@ from mlx_mixer.training.gradients import Gradients as Gradients
 from mlx_mixer.training.gradients import Loss as Loss
 from mlx_mixer.training.gradients import gradients_in
 from mlx_mixer.training.interrupts import Interrupt, deferred_interrupts
+from mlx_mixer.training.lanes import Lanes, count_lanes
 from mlx_mixer.training.loop_settings import LoopSettings as LoopSettings
 from mlx_mixer.training.loop_settings import learning_rate_at
 from mlx_mixer.training.optimizer import RatedAdamW
@@ -78,6 +79,7 @@ def train(
     validate: Callable[[], float] | None = None,
     gradients: Gradients | None = None,
     split: Split = split_rows,
+    in_lanes: bool = False,
 ) -> TrainingSummary:
     """Train a model in place, starting after the last checkpoint in `folder` if it holds one.
 
@@ -98,6 +100,8 @@ def train(
         gradients: ``gradients(model, *batch)`` to the loss and the gradients of the trainable parameters, instead of
             differentiating `loss`; not compiled.
         split: Shares a batch out, if it is computed in parts.
+        in_lanes: Whether parts of it may be computed side by side, see `mlx_mixer.training.lanes`; for a loss of which
+            the parts, weighted as they count, come to the same as the whole.
 
     Raises:
         MixerError: If the loss is not a number any more, or another process failed.
@@ -118,6 +122,7 @@ def train(
         accumulate=settings.accumulate,
         ranks=folder.ranks,
         split=split,
+        lanes=Lanes(count_lanes(folder.ranks) if in_lanes else 1, split),
         is_compiled=gradients is None,
     )
     save = partial(folder.save, model, optimizer, state, average)

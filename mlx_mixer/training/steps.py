@@ -11,6 +11,7 @@ from mlx import optimizers as optim
 from mlx.utils import tree_map
 
 from mlx_mixer.training.gradients import Gradients
+from mlx_mixer.training.lanes import Lanes
 from mlx_mixer.training.optimizer import RatedAdamW
 from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.splitting import Batch, Split
@@ -42,6 +43,7 @@ def make_step(
     accumulate: int = 1,
     ranks: Ranks,
     split: Split,
+    lanes: Lanes,
     is_compiled: bool = True,
 ) -> Step:
     """The step of a model and its optimiser, both changed in place.
@@ -54,27 +56,31 @@ def make_step(
         accumulate: Parts that each process computes one after the other.
         ranks: The processes that share the batch.
         split: How it is shared out.
+        lanes: What computes each part; only one where nothing is compiled.
         is_compiled: Whether the gradients are those of one function, which is compiled.
     """
     if accumulate * ranks.size == 1 and is_compiled:
-        return _whole_step(model, optimizer, gradients_of, clip_norm)
-    return _PartStep(model, optimizer, gradients_of, clip_norm, accumulate, ranks, split, is_compiled)
+        return _whole_step(model, optimizer, gradients_of, clip_norm, lanes)
+    return _PartStep(model, optimizer, gradients_of, clip_norm, accumulate, ranks, split, lanes, is_compiled)
 
 
-def _whole_step(model: nn.Module, optimizer: RatedAdamW, gradients_of: Gradients, clip_norm: float) -> Step:
+def _whole_step(
+    model: nn.Module, optimizer: RatedAdamW, gradients_of: Gradients, clip_norm: float, lanes: Lanes
+) -> Step:
     touched = [model.state, optimizer.state]
 
     @partial(mx.compile, inputs=touched, outputs=touched)
-    def compiled(*batch: mx.array) -> tuple[mx.array, mx.array]:
-        value, gradients = gradients_of(model, *batch)
+    def compiled(parts: list[Batch], weights: list[mx.array]) -> tuple[mx.array, mx.array]:
+        value, gradients = lanes.gradients(gradients_of, model, parts, weights)
         gradients, norm = optim.clip_grad_norm(gradients, clip_norm)
         optimizer.update(model, gradients)
         return value, norm
 
     def step(rate: float, batch: Batch) -> StepOutcome:
         optimizer.set_rate(rate)
-        value, norm = compiled(*batch)
-        mx.eval(value, norm, *touched)
+        value, norm = compiled(*lanes.divide(batch))
+        with lanes.computing():
+            mx.eval(value, norm, *touched)
         return StepOutcome(cast("float", value.item()), cast("float", norm.item()))
 
     return step
@@ -96,13 +102,14 @@ class _PartStep:
         accumulate: int,
         ranks: Ranks,
         split: Split,
+        lanes: Lanes,
         is_compiled: bool,
     ) -> None:
         self._model, self._optimizer = model, optimizer
-        self._accumulate, self._ranks, self._split = accumulate, ranks, split
+        self._accumulate, self._ranks, self._split, self._lanes = accumulate, ranks, split, lanes
 
-        def add(sums: Any, weight: mx.array, *part: mx.array) -> tuple[mx.array, Any]:
-            value, gradients = gradients_of(model, *part)
+        def add(sums: Any, weight: mx.array, parts: list[Batch], weights: list[mx.array]) -> tuple[mx.array, Any]:
+            value, gradients = lanes.gradients(gradients_of, model, parts, weights)
             return value * weight, tree_map(lambda total, new: total + weight * new, sums, gradients)
 
         def update(gradients: Any, scale: mx.array) -> mx.array:
@@ -134,8 +141,8 @@ class _PartStep:
         for number in range(self._accumulate):
             part, counted = self._split(batch, self._ranks.rank * self._accumulate + number, parts)
             if counted:
-                with self._ranks.watching():
-                    value, sums = self._add(sums, mx.array(counted), *part)
+                with self._ranks.watching(), self._lanes.computing():
+                    value, sums = self._add(sums, mx.array(counted), *self._lanes.divide(part))
                     # Evaluated part by part: memory for one of them is what accumulation is for.
                     mx.eval(value, sums)
                 loss, weight = loss + cast("float", value.item()), weight + counted

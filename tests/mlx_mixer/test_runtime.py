@@ -1,10 +1,13 @@
 """What happens before MLX is imported, seen from fresh processes."""
 
+import ctypes
 import os
 import subprocess
 import sys
 
 import pytest
+
+from mlx_mixer import runtime
 
 on_linux_x86 = pytest.mark.skipif(
     sys.platform != "linux" or os.uname().machine != "x86_64", reason="only MLX's Linux x86-64 wheel has the slow BLAS"
@@ -83,3 +86,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         mlx_mixer.nonsense  # noqa: B018  # reading it is the test
+
+
+@pytest.mark.skipif(runtime.prepare().name != "mkl", reason="there is no MKL here")
+def test_products_have_as_many_threads_as_they_are_given_and_then_as_many_as_before() -> None:
+    mkl = ctypes.CDLL(None)  # MKL's symbols are global
+    before = mkl.MKL_Get_Max_Threads()
+    with runtime.blas_threads(1):
+        assert mkl.MKL_Get_Max_Threads() == 1
+    assert mkl.MKL_Get_Max_Threads() == before

@@ -11,6 +11,7 @@ from mlx.utils import tree_flatten
 from mlx_mixer.errors import UsageError
 from mlx_mixer.models.language import IGNORED_LABEL
 from mlx_mixer.training.gradients import gradients_in
+from mlx_mixer.training.lanes import Lanes
 from mlx_mixer.training.language import language_loss, split_targets
 from mlx_mixer.training.loop import LoopSettings
 from mlx_mixer.training.loop_settings import learning_rate_at
@@ -34,18 +35,21 @@ def batch_of(rows: int) -> Batch:
     return mx.array(ids), mx.array(labels)
 
 
-def trained(accumulate: int, rows: int = 7) -> tuple[list[float], dict[str, mx.array]]:
+def trained(
+    accumulate: int, rows: int = 7, lanes: int = 1, dtype: mx.Dtype = mx.float32
+) -> tuple[list[float], dict[str, mx.array]]:
     model = tiny_model()
     optimizer = RatedAdamW(LoopSettings(steps=STEPS))
     optimizer.init(model.trainable_parameters())
     step = make_step(
         model,
         optimizer,
-        gradients_in(model, language_loss, mx.float32),
+        gradients_in(model, language_loss, dtype),
         0.5,
         accumulate=accumulate,
         ranks=ALONE,
         split=split_targets,
+        lanes=Lanes(lanes, split_targets),
     )
     outcomes = [step(1e-2, batch_of(rows)) for _ in range(STEPS)]
     found = [value for outcome in outcomes for value in (outcome.loss, outcome.gradient_norm)]
@@ -60,6 +64,23 @@ def test_accumulated_parts_move_the_weights_as_their_whole_batch_does(accumulate
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     for name, array in whole.items():
         np.testing.assert_allclose(np.array(weights[name]), np.array(array), rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("accumulate", "rows", "lanes"), [(1, 7, 2), (1, 7, 3), (1, 2, 4), (1, 1, 2), (2, 7, 2)])
+def test_lanes_move_the_weights_as_their_whole_batch_does(accumulate: int, rows: int, lanes: int) -> None:
+    """Also where there are fewer windows than lanes, and where parts of a batch fall into lanes again."""
+    expected, whole = trained(1, rows)
+    found, weights = trained(accumulate, rows, lanes)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for name, array in whole.items():
+        np.testing.assert_allclose(np.array(weights[name]), np.array(array), rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_lanes_round_what_they_compute_as_a_whole_batch_is_rounded() -> None:
+    expected, _ = trained(1, dtype=mx.bfloat16)
+    found, weights = trained(1, lanes=2, dtype=mx.bfloat16)
+    np.testing.assert_allclose(found, expected, rtol=2e-2)
+    assert all(array.dtype == mx.float32 for array in weights.values())
 
 
 def test_a_step_takes_the_gradient_that_differences_show() -> None:
@@ -133,7 +154,7 @@ def test_steps_too_small_for_bfloat16_are_not_lost() -> None:
         optimizer = RatedAdamW(LoopSettings(steps=5, weight_decay=0))
         optimizer.init(model.trainable_parameters())
         gradients_of = gradients_in(model, loss, dtype)
-        step = make_step(model, optimizer, gradients_of, 1.0, ranks=ALONE, split=split_rows)
+        step = make_step(model, optimizer, gradients_of, 1.0, ranks=ALONE, split=split_rows, lanes=Lanes(1, split_rows))
         for _ in range(5):
             step(1e-4, [mx.ones((1,))])
         ends.append(model.weight.item())
