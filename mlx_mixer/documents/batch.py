@@ -11,6 +11,8 @@ from mlx_mixer.documents.words import path_words
 _FILES = 400
 _BYTES = 2_000_000
 _SECONDS = 0.5
+# The first is committed at this many bytes: somebody may be waiting to find something.
+_FIRST_BYTES = 100_000
 
 
 class Batch:
@@ -24,9 +26,16 @@ class Batch:
     def __init__(self, root: int, root_path: bytes) -> None:
         self.root = root
         self.root_path = root_path
-        self.clear()
+        self._most_bytes = _FIRST_BYTES
+        self._begin()
 
     def clear(self) -> None:
+        """Begin the next one."""
+        if self.files:
+            self._most_bytes = _BYTES
+        self._begin()
+
+    def _begin(self) -> None:
         self.files: list[FileData] = []
         self.moves: list[tuple[int, bytes]] = []
         self.reappeared: list[int] = []
@@ -44,7 +53,7 @@ class Batch:
         if not self.files:
             return False
         waited = time.monotonic() - self._started > _SECONDS
-        return len(self.files) >= _FILES or self._bytes >= _BYTES or waited
+        return len(self.files) >= _FILES or self._bytes >= self._most_bytes or waited
 
     def write(self, db: Database, now: int) -> None:
         for file_id, path in self.moves:

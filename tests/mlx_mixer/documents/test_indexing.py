@@ -419,3 +419,18 @@ def test_files_are_forgotten_after_two_walks_that_did_not_find_them(library: Lib
         library.refresh()
         assert db.execute("SELECT count(*) FROM files").fetchone() == (expected,)
     assert db.execute("SELECT count(*) FROM contents").fetchone() == (3,)
+
+
+def test_the_first_files_can_be_found_while_the_others_are_read(library: Library, tmp_path: Path) -> None:
+    docs = write_tree(tmp_path / "docs", {f"{n:02}.txt": f"number {n} " * 3000 for n in range(40)})
+    counts_seen: list[int] = []
+
+    def note(progress: Progress) -> None:
+        if progress.stage == "text":
+            counts_seen.append(library.status().documents)
+
+    library.add([docs], progress=note)
+    assert counts_seen[0] < 10
+    assert counts_seen[-1] == 40
+    # Later ones are large again, for many small ones take longer.
+    assert len(counts_seen) <= 3

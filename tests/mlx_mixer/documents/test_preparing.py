@@ -53,7 +53,7 @@ def same(got: ContentData | str | None, want: ContentData | str) -> bool:
 def preparer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Preparer]:
     """One that starts its process with the first file, on any machine."""
     monkeypatch.setattr(preparing, "_ALONE_BYTES", 0)
-    monkeypatch.setattr(preparing, "_cores", lambda: 2)
+    monkeypatch.setattr(preparing, "usable_cores", lambda: 2)
     with ReaderProcess() as process, Preparer(process) as made:
         yield made
 
