@@ -56,6 +56,7 @@ def _race(texts: TokenTexts, length: int, settings: AutoencoderSettings, cells: 
         choose=lambda model: mean_loss(copy_loss, model, choose, rows),
         report=lambda model: mean_loss(copy_loss, model, report, rows),
         flops=lambda model: rows * model.flops(length),
+        comes_apart=True,
     )
     return Race(task, autoencoders(settings, length), settings, cells)
 

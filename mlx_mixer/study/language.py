@@ -35,6 +35,7 @@ def language_race(name: str, texts: TokenTexts, context_length: int, settings: S
         choose=lambda model: mean_loss(next_token_loss, model, choose, rows),
         report=lambda model: mean_loss(next_token_loss, model, report, rows),
         flops=lambda model: rows * model.flops(context_length),
+        comes_apart=True,
     )
     return Race(task, contenders(settings, context_length), settings, cells)
 

@@ -41,6 +41,7 @@ class Task:
         report: A loss on text that decided nothing.
         flops: Of one forward pass over a batch, of a contender.
         timing: Name under which step times are kept, for tasks whose steps cost the same; its own name if empty.
+        comes_apart: Whether a batch's loss is the mean of its rows' losses; they are then computed side by side.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Task:
     report: Callable[[nn.Module], float]
     flops: Callable[[Any], float]
     timing: str = ""
+    comes_apart: bool = False
 
 
 class Race:
@@ -196,7 +198,16 @@ class Race:
         folder = RunFolder(path)
         folder.open(asdict(loop), resume=False)
         scored = (lambda: validate(model)) if validate else None
-        train(model, self._task.loss, self._task.batch_at, loop, folder, report=report, validate=scored)
+        train(
+            model,
+            self._task.loss,
+            self._task.batch_at,
+            loop,
+            folder,
+            report=report,
+            validate=scored,
+            in_lanes=self._task.comes_apart,
+        )
         shutil.rmtree(path)
         return model
 
