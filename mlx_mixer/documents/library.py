@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from mlx_mixer.documents import store
+from mlx_mixer.documents.attached import Attached
 from mlx_mixer.documents.backup import backups
 from mlx_mixer.documents.catalogue import (
     ChunkRow,
@@ -42,7 +43,7 @@ from mlx_mixer.documents.indexing import TextStage
 from mlx_mixer.documents.known_items import IsLearned
 from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.lock import writer_lock
-from mlx_mixer.documents.meaning import embed_pending, pending_chunks
+from mlx_mixer.documents.meaning import embed_pending
 from mlx_mixer.documents.passages import (
     FileState,
     Passage,
@@ -58,7 +59,7 @@ from mlx_mixer.documents.search import Reorder, SearchResult, Settings, search, 
 from mlx_mixer.documents.settings import LAST_CHECK, set_setting
 from mlx_mixer.documents.similar import place_of, place_of_chunk
 from mlx_mixer.documents.transactions import write_transaction
-from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
+from mlx_mixer.documents.vectors import TextEmbedder
 from mlx_mixer.errors import LibraryError
 from mlx_mixer.paths import default_paths
 
@@ -101,10 +102,8 @@ class Library:
     ) -> None:
         self.path = Path(path) if path is not None else default_paths().library
         self._connections = ThreadConnections(self.path, report=progress or _no_progress)
-        # Embedder and vectors change in one step: threads must never see those of two models together.
         self._counts = TermCounts()
-        self._meaning: Meaning | None = None
-        self._earlier: Meaning | None = None
+        self._attached = Attached()
         if embedder is not None:
             self.attach(embedder)
 
@@ -126,9 +125,8 @@ class Library:
         An embedder that was attached before goes on answering until the new one has a vector for every document; its
         own vectors stay in the file for a week after it was last used.
         """
-        before = self._serving
-        self._earlier = before if before and before.embedder.fingerprint != embedder.fingerprint else None
-        self._meaning = Meaning(embedder, VectorIndex(embedder.fingerprint, embedder.dims))
+        with self._reading() as db:
+            self._attached.attach(embedder, db)
 
     def embedder_choice(self) -> EmbedderChoice:
         """Return which models this library is to be embedded by; the caller loads and attaches them."""
@@ -179,7 +177,7 @@ class Library:
                 if not tally.cancelled:
                     stage.run(_absolute(os.fsencode(path)))
             self._embed(db, tally, progress, is_cancelled)
-            collect_garbage(db, int(time.time()), self._fingerprint)
+            collect_garbage(db, int(time.time()), self._attached.fingerprint)
             if not tally.cancelled:
                 check_and_back_up(db, self.path, int(time.time()))
         return tally.report()
@@ -234,8 +232,7 @@ class Library:
         Raises:
             LibraryError: If no embedder is attached, or another process is writing.
         """
-        if self._meaning is None:
-            raise LibraryError("no embedder is attached to this library")
+        self._attached.required()
         tally = Tally()
         with self._writing() as db:
             self._embed(db, tally, progress, is_cancelled)
@@ -265,10 +262,10 @@ class Library:
             filters: Conditions on files, beside those in the query.
             reorder: See `mlx_mixer.documents.rerank`.
         """
-        leg = None if words_only else self._serving
         parsed = parse_query(query, prefix=prefix)
         parsed = replace(parsed, filters=parsed.filters & (filters or Filters()))
         with self._reading() as db:
+            leg = None if words_only else self._attached.serving(db)
             weights = gated_weights(db, None if leg is None else leg.embedder.fingerprint)
             settings = Settings(weights=weights, grouped=grouped, highlight=highlight)
             return search(
@@ -327,12 +324,11 @@ class Library:
         Raises:
             LibraryError: If no embedder is attached, too little is embedded, or the library has too few items.
         """
-        if self._meaning is None:
-            raise LibraryError("no embedder is attached to this library")
+        meaning = self._attached.required()
         with self._reading() as db:
             return check_library(
                 db,
-                self._meaning,
+                meaning,
                 most=most,
                 is_learned=is_learned,
                 progress=progress or _no_counts,
@@ -341,8 +337,9 @@ class Library:
 
     def gate(self) -> Gate | None:
         """Return what the last check with the attached embedder decided, if there was one."""
+        fingerprint = self._attached.fingerprint
         with self._reading() as db:
-            return None if self._fingerprint is None else stored_gate(db, self._fingerprint)
+            return None if fingerprint is None else stored_gate(db, fingerprint)
 
     def set_gate(self, gate: Gate | None) -> None:
         """Let searches go by the decision of a check from now on, or by the shipped weights.
@@ -350,10 +347,9 @@ class Library:
         Raises:
             LibraryError: If no embedder is attached, or another process is writing.
         """
-        if self._fingerprint is None:
-            raise LibraryError("no embedder is attached to this library")
+        fingerprint = self._attached.required().embedder.fingerprint
         with self._writing() as db, write_transaction(db):
-            store_gate(db, self._fingerprint, gate)
+            store_gate(db, fingerprint, gate)
 
     def chunk(self, chunk_id: int, *, query: str = "", highlight: bool = False) -> ChunkRow:
         """Return a hit's whole passage, with the query's words marked.
@@ -369,7 +365,7 @@ class Library:
         with self._reading() as db:
             parsed = parse_query(query)
             row = chunk_row(db, chunk_id, parsed)
-            leg = self._serving
+            leg = self._attached.serving(db)
             if not highlight or leg is None or not parsed.text or not isinstance(leg.embedder, Explaining):
                 return row
             vector = leg.embedder.embed([parsed.text], "query")[0]
@@ -411,7 +407,7 @@ class Library:
             LibraryError: If vectors are wanted and no embedder is attached to say which.
             UsageError: If something is at `out` already, or a package is missing.
         """
-        meaning = self._meaning if vectors else None
+        meaning = self._attached.current if vectors else None
         if vectors and meaning is None:
             raise LibraryError("no embedder is attached to this library, so it is not known whose vectors to write")
         with self._reading() as db:
@@ -428,7 +424,7 @@ class Library:
     def status(self) -> LibraryStatus:
         """Count what is in the library."""
         with self._reading() as db:
-            return library_status(db, self.path, self._fingerprint)
+            return library_status(db, self.path, self._attached.fingerprint)
 
     def changes(self) -> int:
         """Return a number that is another one once another process, or another thread, has written."""
@@ -438,7 +434,7 @@ class Library:
     def documents(self) -> list[DocumentRow]:
         """List the documents in order of path."""
         with self._reading() as db:
-            return document_rows(db, self._fingerprint)
+            return document_rows(db, self._attached.fingerprint)
 
     def left_out(self) -> list[FileNote]:
         """List the files and folders that are not searchable, and why."""
@@ -461,27 +457,11 @@ class Library:
                 copy.unlink()
         return removed
 
-    @property
-    def _serving(self) -> Meaning | None:
-        """What answers by meaning: the attached embedder, or the one before it while that knows more."""
-        earlier, current = self._earlier, self._meaning
-        if earlier is None or current is None:
-            return current
-        with self._reading() as db:
-            if pending_chunks(db, current.embedder.fingerprint):
-                return earlier
-        self._earlier = None
-        return current
-
     def _similar(self, db: Database, place: Place, limit: int, filters: Filters | None) -> SearchResult:
-        if self._meaning is None:
-            raise LibraryError("no embedder is attached to this library")
         query = Query("", filters=filters or Filters())
-        return search_similar(db, place, self._meaning, limit=limit, query=query, settings=Settings(grouped=True))
-
-    @property
-    def _fingerprint(self) -> str | None:
-        return None if self._meaning is None else self._meaning.embedder.fingerprint
+        return search_similar(
+            db, place, self._attached.required(), limit=limit, query=query, settings=Settings(grouped=True)
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Database]:
@@ -509,7 +489,7 @@ class Library:
         progress: Callable[[Progress], None] | None,
         is_cancelled: Callable[[], bool] | None,
     ) -> None:
-        leg = self._meaning
+        leg = self._attached.current
         if leg is None or tally.cancelled:
             return
         with write_transaction(db):

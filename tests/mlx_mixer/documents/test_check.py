@@ -130,7 +130,6 @@ def test_the_copy_holds_no_giveaway_and_the_library_is_untouched(filled: Library
     before = db.execute("SELECT group_concat(body, '') FROM chunks").fetchone()
     items = find_items(db, embedder.fingerprint, 50)
     assert len(items) == 50
-    assert filled._meaning is not None
     copied = cleaned_copy(db, items, fingerprint=embedder.fingerprint)
     copy = copied.db
     assert copied.chunks == 100

@@ -107,8 +107,8 @@ def query_and_hits(library: Library, embedder: WatchedEmbedder, hits: Sequence[H
         hit.chunk_id: db.execute("SELECT content, seq FROM chunks WHERE id = ?", [hit.chunk_id]).fetchone()
         for hit in hits
     }
-    assert library._meaning is not None
-    vectors = library._meaning.index.vectors(list(place.values()))
+    assert library._attached.current is not None
+    vectors = library._attached.current.index.vectors(list(place.values()))
     query = embedder.embed(["needle in flour"], "query")
     return np.concatenate([query, np.stack([vectors[place[hit.chunk_id]] for hit in hits])])
 
