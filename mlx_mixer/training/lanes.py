@@ -5,6 +5,7 @@ thread of their stream. With half a batch on each of two streams, and one BLAS t
 the time: a step of the bundled model's shape takes four fifths of the time. On a GPU there is nothing to gain.
 """
 
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -21,6 +22,7 @@ from mlx_mixer.training.splitting import Batch, Split
 
 # Each holds gradients of its own, and their sum is on one core again.
 _MOST = 8
+_of_this_thread = threading.local()
 
 
 class Lanes:
@@ -33,7 +35,7 @@ class Lanes:
 
     def __init__(self, count: int, split: Split) -> None:
         self._split = split
-        self._streams = [mx.new_stream(mx.cpu) for _ in range(count)] if count > 1 else []
+        self._streams = _streams(count) if count > 1 else []
 
     def divide(self, batch: Batch) -> tuple[list[Batch], list[mx.array]]:
         """The parts of a batch that count, and how much each does; outside of anything that is compiled."""
@@ -65,6 +67,14 @@ class Lanes:
         """While gradients are evaluated: the threads of the BLAS shared out among the streams."""
         count = len(self._streams)
         return blas_threads(max(1, usable_cores() // count)) if count else nullcontext()
+
+
+def _streams(count: int) -> list[mx.Stream]:
+    """This thread's streams, which last as long as it does: each has a thread of its own, and they cannot be ended."""
+    known: list[mx.Stream] = _of_this_thread.__dict__.setdefault("streams", [])
+    while len(known) < count:
+        known.append(mx.new_stream(mx.cpu))
+    return known[:count]
 
 
 def count_lanes(ranks: Ranks) -> int:

@@ -1,6 +1,8 @@
 """A step is that of its whole batch, however the batch is computed."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
@@ -74,6 +76,15 @@ def test_lanes_move_the_weights_as_their_whole_batch_does(accumulate: int, rows:
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     for name, array in whole.items():
         np.testing.assert_allclose(np.array(weights[name]), np.array(array), rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_lanes_of_a_thread_share_their_streams() -> None:
+    """Each stream has a thread of its own that never ends."""
+    trained(1, lanes=3)
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    trained(1, lanes=3)
+    assert len(list(Path("/proc/self/task").iterdir())) == threads
 
 
 def test_lanes_round_what_they_compute_as_a_whole_batch_is_rounded() -> None:
