@@ -94,7 +94,7 @@ class LearningSettings(StudySettings):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalSettings(StudySettings):
-    """What can be chosen in the study of retrieval.
+    """What can be chosen in the study of retrieval; its models are small, for InfoNCE learns nothing in few steps.
 
     Attributes:
         context_length: Tokens of a passage, longer ones are cut.
@@ -107,9 +107,14 @@ class RetrievalSettings(StudySettings):
         temperature: Of InfoNCE; the paper takes 0.02.
     """
 
-    seconds: float = setting(70.0, 1.0, "Training time of each model, in seconds on this machine.")
-    context_length: int = setting(96, 32, "Tokens of a passage; longer ones are cut.")
-    query_length: int = setting(32, 16, "Tokens of a query; longer ones are cut.")
+    hidden_size: int = setting(64, 48, "Width of both models.")
+    num_layers: int = setting(2, 2, "Blocks of both models.")
+    num_heads: int = setting(2, 2, "Heads of the Llama.")
+    vocab_size: int = setting(1024, 512, "Pieces of the tokenizer, learned from the training texts.")
+    tokens_per_batch: int = setting(1024, 1024, "Positions of a training batch.")
+    seconds: float = setting(100.0, 1.0, "Training time of each model, in seconds on this machine.")
+    context_length: int = setting(64, 32, "Tokens of a passage; longer ones are cut.")
+    query_length: int = setting(16, 16, "Tokens of a query; longer ones are cut.")
     candidates: tuple[int, ...] = setting(
         (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192), (8, 32), "Passages to choose from, as far as the data goes."
     )
