@@ -1,4 +1,4 @@
-"""What must happen before MLX is imported: a tuned BLAS in front of MLX's own, and memory that is kept.
+"""What must happen before MLX is imported: a tuned BLAS before MLX's own, memory that is kept, streams side by side.
 
 The Linux wheel of MLX links the reference BLAS, about thirty times slower in float32 than a tuned one. Loading
 Intel's `libmkl_rt` with its symbols made global *before* the first `import mlx.core` makes the dynamic linker resolve
@@ -42,12 +42,12 @@ def prepare() -> BlasStatus:
         What was done and why. Never raises: without MKL everything works, more slowly.
     """
     # os.uname and not the platform module, which costs more to import than all of this.
-    # Graphs of several streams are put in order breadth first, as long as they are no wider than this; depth first, one
-    # stream waits until the other is done. MLX's own 20 are fewer than a model has weights.
-    os.environ.setdefault("MLX_BFS_MAX_WIDTH", "2000")
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return BlasStatus("platform", "MLX brings a tuned BLAS on this system")
     keep_freed_memory()
+    # Graphs of several streams are put in order breadth first, as long as they are no wider than this; depth first, one
+    # stream waits until the other is done. MLX's own 20 are fewer than a model has weights.
+    os.environ.setdefault("MLX_BFS_MAX_WIDTH", "2000")
     if os.environ.get("MLX_MIXER_BLAS") == "reference":
         return BlasStatus("reference", "MLX_MIXER_BLAS=reference is set")
     if "mlx.core" in sys.modules:

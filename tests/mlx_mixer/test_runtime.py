@@ -88,6 +88,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         mlx_mixer.nonsense  # noqa: B018  # reading it is the test
 
 
+@on_linux_x86
+def test_graphs_are_ordered_breadth_first_unless_told_otherwise() -> None:
+    """MLX reads the variable once, at its first evaluation."""
+    code = "import os, mlx_mixer; print(os.environ['MLX_BFS_MAX_WIDTH'])"
+    assert int(python(code)) > 1000
+    assert python(code, MLX_BFS_MAX_WIDTH="7") == "7"
+
+
 @pytest.mark.skipif(runtime.prepare().name != "mkl", reason="there is no MKL here")
 def test_products_have_as_many_threads_as_they_are_given_and_then_as_many_as_before() -> None:
     mkl = ctypes.CDLL(None)  # MKL's symbols are global
