@@ -14,7 +14,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_map
 
-from mlx_mixer.cores import usable_cores
+from mlx_mixer.cores import computing_threads
 from mlx_mixer.runtime import blas_threads
 from mlx_mixer.training.gradients import Gradients
 from mlx_mixer.training.ranks import Ranks
@@ -66,7 +66,7 @@ class Lanes:
     def computing(self) -> AbstractContextManager[None]:
         """While gradients are evaluated: the threads of the BLAS shared out among the streams."""
         count = len(self._streams)
-        return blas_threads(max(1, usable_cores() // count)) if count else nullcontext()
+        return blas_threads(max(1, computing_threads() // count)) if count else nullcontext()
 
 
 def _streams(count: int) -> list[mx.Stream]:
@@ -78,5 +78,5 @@ def _streams(count: int) -> list[mx.Stream]:
 
 
 def count_lanes(ranks: Ranks) -> int:
-    """As many as there are cores, where a CPU computes and this process has it for itself."""
-    return min(usable_cores(), _MOST) if mx.default_device() == mx.cpu and ranks.is_alone else 1
+    """As many as there are cores to use, where a CPU computes and this process has it for itself."""
+    return min(computing_threads(), _MOST) if mx.default_device() == mx.cpu and ranks.is_alone else 1
