@@ -71,19 +71,21 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarPanel:
-    """Bars in groups, from 0 to 1.
+    """Bars in groups.
 
     Attributes:
         title: Above it.
         y_label: Beside it.
         groups: Names below it; a comma breaks the line.
         bars: One for each contender.
+        whole: Where the axis ends, and no value is above: 1, or 100 for percentages.
     """
 
     title: str
     y_label: str
     groups: Sequence[str]
     bars: Sequence[Bar]
+    whole: float = 1.0
 
 
 def panels_svg(panels: Sequence[Panel | BarPanel]) -> str:
@@ -124,14 +126,14 @@ def _panel(panel: Panel, left: float) -> str:
 
 def _bar_panel(panel: BarPanel, left: float) -> str:
     x_axis = _Axis(0, len(panel.groups), left + _LEFT, left + _PANEL_WIDTH - _RIGHT)
-    y_axis = _Axis(0, 1, _HEIGHT - _BOTTOM, _top(len(panel.bars)))
+    y_axis = _Axis(0, panel.whole, _HEIGHT - _BOTTOM, _top(len(panel.bars)))
     parts = _frame(panel, left, x_axis, y_axis)
     for number, group in enumerate(panel.groups):
         for row, part in enumerate(group.split(",")):
             y = _HEIGHT - _BOTTOM + 16 + 13 * row
             parts.append(_text(x_axis.place(number + 0.5), y, part.strip(), "#555555", anchor="middle"))
     for index, bar in enumerate(panel.bars):
-        parts += _bar(bar, index, len(panel.bars), x_axis, y_axis)
+        parts += _bar(bar, index, panel, x_axis, y_axis)
     return "\n".join(parts)
 
 
@@ -150,15 +152,15 @@ def _frame(panel: Panel | BarPanel, left: float, x_axis: _Axis, y_axis: _Axis) -
     ]
 
 
-def _bar(bar: Bar, index: int, count: int, x_axis: _Axis, y_axis: _Axis) -> list[str]:
+def _bar(bar: Bar, index: int, panel: BarPanel, x_axis: _Axis, y_axis: _Axis) -> list[str]:
     colour, opacity = _colour(bar.name, index), 0.5 if bar.pale else 1.0
-    width = 0.8 / count
+    width = 0.8 / len(panel.bars)
     bottom = y_axis.place(0)
     parts = _legend(bar.name, index, colour, f' stroke-opacity="{opacity}" stroke-width="8"', x_axis)
     for group, (value, half_width) in enumerate(zip(bar.values, bar.half_widths, strict=True)):
         first, last = (x_axis.place(group + 0.1 + width * (index + side)) for side in (0, 0.92))
         top, middle = y_axis.place(value), (first + last) / 2
-        low, high = y_axis.place(max(0.0, value - half_width)), y_axis.place(min(1.0, value + half_width))
+        low, high = y_axis.place(max(0.0, value - half_width)), y_axis.place(min(panel.whole, value + half_width))
         # A bar of no height would look like one that is missing.
         parts.append(
             f'<rect x="{first:.1f}" y="{min(top, bottom - 1):.1f}" width="{last - first:.1f}" '

@@ -109,7 +109,6 @@ class RetrievalSettings(StudySettings):
 
     hidden_size: int = setting(64, 48, "Width of both models.")
     num_layers: int = setting(2, 2, "Blocks of both models.")
-    num_heads: int = setting(2, 2, "Heads of the Llama.")
     vocab_size: int = setting(1024, 512, "Pieces of the tokenizer, learned from the training texts.")
     tokens_per_batch: int = setting(1024, 1024, "Positions of a training batch.")
     seconds: float = setting(100.0, 1.0, "Training time of each model, in seconds on this machine.")

@@ -142,8 +142,9 @@ def _direct_panels(rows: Sequence[Found]) -> list[BarPanel]:
     bars = []
     for model in dict.fromkeys(row["model"] for row in direct):
         figures = [next(iter(row["top1"].values())) for row in direct if row["model"] == model]
-        bars.append(Bar(model, [item["accuracy"] for item in figures], [item["half_width"] for item in figures]))
-    return [BarPanel("retrieval mixer on frozen embeddings", "top-1 accuracy", stages, bars)]
+        shares, widths = ([100 * item[name] for item in figures] for name in ("accuracy", "half_width"))
+        bars.append(Bar(model, shares, widths))
+    return [BarPanel("retrieval mixer on frozen embeddings", "top-1 accuracy, %", stages, bars, whole=100)]
 
 
 def _percent(figures: Found | None) -> str:
