@@ -73,7 +73,7 @@ def blas_threads(count: int) -> Iterator[None]:
     if prepare().name != "mkl":
         yield
         return
-    mkl = ctypes.CDLL(str(_find_mkl()))  # loaded already: this only names it
+    mkl = ctypes.CDLL(None)  # its symbols are global
     before = mkl.MKL_Get_Max_Threads()
     mkl.MKL_Set_Num_Threads(count)
     try:

@@ -11,7 +11,7 @@ from mlx_mixer.benchmarks.timing import Figure, summarise
 from mlx_mixer.layers.token_mixing import FlatTokenMixing
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.gradients import gradients_in
-from mlx_mixer.training.lanes import Lanes, count_lanes
+from mlx_mixer.training.lanes import count_lanes
 from mlx_mixer.training.language import language_loss, split_targets
 from mlx_mixer.training.loop_settings import LoopSettings
 from mlx_mixer.training.optimizer import RatedAdamW
@@ -94,16 +94,17 @@ def _with_adapters(model: LanguageMixer) -> LanguageMixer:
 
 def _training_step(model: LanguageMixer, ids: mx.array) -> Callable[[], None]:
     """A step as `mlx-mixer train language` takes it."""
-    optimizer = RatedAdamW(LoopSettings(steps=1))
+    settings = LoopSettings(steps=1)
+    optimizer = RatedAdamW(settings)
     optimizer.init(model.trainable_parameters())
     step = make_step(
         model,
         optimizer,
         gradients_in(model, language_loss, mx.float32),
-        1.0,
+        settings.clip_norm,
         ranks=ALONE,
         split=split_targets,
-        lanes=Lanes(count_lanes(ALONE), split_targets),
+        lanes=count_lanes(ALONE),
     )
 
     def run() -> None:

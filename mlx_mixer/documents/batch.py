@@ -27,15 +27,9 @@ class Batch:
         self.root = root
         self.root_path = root_path
         self._most_bytes = _FIRST_BYTES
-        self._begin()
+        self.clear()
 
     def clear(self) -> None:
-        """Begin the next one."""
-        if self.files:
-            self._most_bytes = _BYTES
-        self._begin()
-
-    def _begin(self) -> None:
         self.files: list[FileData] = []
         self.moves: list[tuple[int, bytes]] = []
         self.reappeared: list[int] = []
@@ -60,3 +54,4 @@ class Batch:
             store.move_file(db, file_id, self.root, path, path_words(path, self.root_path))
         store.save_files(db, self.root, self.files, now)
         store.show_again(db, self.reappeared, now)
+        self._most_bytes = _BYTES

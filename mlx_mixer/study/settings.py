@@ -63,6 +63,11 @@ class StudySettings:
         return replace(cls(), **{item.name: item.metadata["quick"] for item in fields(cls)})
 
 
+def resized(name: str, full: Any, quick: Any) -> Any:  # as `setting`
+    """A setting of all studies with other values in one of them."""
+    return setting(full, quick, StudySettings.__dataclass_fields__[name].metadata["help"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecoverySettings(StudySettings):
     """What can be chosen in the study of input recovery.
@@ -74,7 +79,7 @@ class RecoverySettings(StudySettings):
         iterations: Steps of gradient descent; the paper takes 500.
     """
 
-    seconds: float = setting(60.0, 1.0, "Training time of each model, in seconds on this machine.")
+    seconds: float = resized("seconds", 60.0, 1.0)
     context_length: int = setting(32, 16, "Tokens of an input.")
     inputs: int = setting(12, 4, "Inputs to recover.")
     trial_inputs: int = setting(3, 2, "Inputs on which step sizes are tried.")
@@ -107,11 +112,11 @@ class RetrievalSettings(StudySettings):
         temperature: Of InfoNCE; the paper takes 0.02.
     """
 
-    hidden_size: int = setting(64, 48, "Width of both models.")
-    num_layers: int = setting(2, 2, "Blocks of both models.")
-    vocab_size: int = setting(1024, 512, "Pieces of the tokenizer, learned from the training texts.")
-    tokens_per_batch: int = setting(1024, 1024, "Positions of a training batch.")
-    seconds: float = setting(100.0, 1.0, "Training time of each model, in seconds on this machine.")
+    hidden_size: int = resized("hidden_size", 64, 48)
+    num_layers: int = resized("num_layers", 2, 2)
+    vocab_size: int = resized("vocab_size", 1024, 512)
+    tokens_per_batch: int = resized("tokens_per_batch", 1024, 1024)
+    seconds: float = resized("seconds", 100.0, 1.0)
     context_length: int = setting(64, 32, "Tokens of a passage; longer ones are cut.")
     query_length: int = setting(16, 16, "Tokens of a query; longer ones are cut.")
     candidates: tuple[int, ...] = setting(
@@ -132,5 +137,5 @@ class AutoencoderSettings(StudySettings):
         context_lengths: Windows to put into one vector, one pair of models for each.
     """
 
-    seconds: float = setting(120.0, 1.0, "Training time of each model, in seconds on this machine.")
+    seconds: float = resized("seconds", 120.0, 1.0)
     context_lengths: tuple[int, ...] = setting((32, 128), (16,), "Windows to put into one vector, in tokens.")

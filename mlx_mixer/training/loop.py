@@ -15,7 +15,7 @@ from mlx_mixer.training.gradients import Gradients as Gradients
 from mlx_mixer.training.gradients import Loss as Loss
 from mlx_mixer.training.gradients import gradients_in
 from mlx_mixer.training.interrupts import Interrupt, deferred_interrupts
-from mlx_mixer.training.lanes import Lanes, count_lanes
+from mlx_mixer.training.lanes import count_lanes
 from mlx_mixer.training.loop_settings import LoopSettings as LoopSettings
 from mlx_mixer.training.loop_settings import learning_rate_at
 from mlx_mixer.training.optimizer import RatedAdamW
@@ -122,7 +122,7 @@ def train(
         accumulate=settings.accumulate,
         ranks=folder.ranks,
         split=split,
-        lanes=Lanes(count_lanes(folder.ranks) if in_lanes else 1, split),
+        lanes=count_lanes(folder.ranks) if in_lanes else 1,
         is_compiled=gradients is None,
     )
     save = partial(folder.save, model, optimizer, state, average)

@@ -43,7 +43,7 @@ def make_step(
     accumulate: int = 1,
     ranks: Ranks,
     split: Split,
-    lanes: Lanes,
+    lanes: int = 1,
     is_compiled: bool = True,
 ) -> Step:
     """The step of a model and its optimiser, both changed in place.
@@ -56,12 +56,14 @@ def make_step(
         accumulate: Parts that each process computes one after the other.
         ranks: The processes that share the batch.
         split: How it is shared out.
-        lanes: What computes each part; only one where nothing is compiled.
+        lanes: How many compute each part side by side, see `mlx_mixer.training.lanes`.
         is_compiled: Whether the gradients are those of one function, which is compiled.
     """
     if accumulate * ranks.size == 1 and is_compiled:
-        return _whole_step(model, optimizer, gradients_of, clip_norm, lanes)
-    return _PartStep(model, optimizer, gradients_of, clip_norm, accumulate, ranks, split, lanes, is_compiled)
+        return _whole_step(model, optimizer, gradients_of, clip_norm, Lanes(lanes, split))
+    return _PartStep(
+        model, optimizer, gradients_of, clip_norm, accumulate, ranks, split, Lanes(lanes, split), is_compiled
+    )
 
 
 def _whole_step(

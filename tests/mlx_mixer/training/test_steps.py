@@ -13,7 +13,6 @@ from mlx.utils import tree_flatten
 from mlx_mixer.errors import UsageError
 from mlx_mixer.models.language import IGNORED_LABEL
 from mlx_mixer.training.gradients import gradients_in
-from mlx_mixer.training.lanes import Lanes
 from mlx_mixer.training.language import language_loss, split_targets
 from mlx_mixer.training.loop import LoopSettings
 from mlx_mixer.training.loop_settings import learning_rate_at
@@ -51,7 +50,7 @@ def trained(
         accumulate=accumulate,
         ranks=ALONE,
         split=split_targets,
-        lanes=Lanes(lanes, split_targets),
+        lanes=lanes,
     )
     outcomes = [step(1e-2, batch_of(rows)) for _ in range(STEPS)]
     found = [value for outcome in outcomes for value in (outcome.loss, outcome.gradient_norm)]
@@ -165,7 +164,7 @@ def test_steps_too_small_for_bfloat16_are_not_lost() -> None:
         optimizer = RatedAdamW(LoopSettings(steps=5, weight_decay=0))
         optimizer.init(model.trainable_parameters())
         gradients_of = gradients_in(model, loss, dtype)
-        step = make_step(model, optimizer, gradients_of, 1.0, ranks=ALONE, split=split_rows, lanes=Lanes(1, split_rows))
+        step = make_step(model, optimizer, gradients_of, 1.0, ranks=ALONE, split=split_rows)
         for _ in range(5):
             step(1e-4, [mx.ones((1,))])
         ends.append(model.weight.item())
