@@ -48,6 +48,7 @@ def write_files(folder: Path, count: int = 150, *, learnable: bool = True) -> Pa
             title = f"{shared} {TITLE_WORDS[topic]}"
             about = shared if learnable else rng.choice(SHARED_WORDS)
             text = f"{about} beside {told} and {rng.choice(('ponds', 'hills', 'roads'))}. " * 3
-            parts.append(f"## {title}\n\n{text}{FILLER}\n")
+            # What all have in common comes first: with words of another text behind it, it would look like a copy.
+            parts.append(f"## {title}\n\n{FILLER} {text.strip()}\n")
         (folder / f"note{number}.md").write_text("\n".join(parts), encoding="utf-8")
     return folder

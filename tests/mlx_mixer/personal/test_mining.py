@@ -11,6 +11,7 @@ from mlx_mixer.personal.giveaways import WordCounts, without_giveaways
 from mlx_mixer.personal.links import link_items
 from mlx_mixer.personal.mining import Document, mine, read_documents
 from mlx_mixer.personal.split import split_pairs
+from tests.mlx_mixer.personal.made_up import write_files
 
 REST = "Take away what is dead, what is sick and what rubs on another branch, a third of the crown at most. " * 2
 SENTENCE = "Winter is the season in which every gardener sharpens the tools."
@@ -124,6 +125,16 @@ def test_a_file_and_its_near_copies_are_in_one_part_whatever_else_comes() -> Non
     after = parts(some(240))
     moved = [content for content in before if before[content] == "test" and after[content] == "train"]
     assert len(moved) < 20
+
+
+def test_as_much_is_tested_wherever_files_without_common_text_lie(library: Library, tmp_path: Path) -> None:
+    library.add([write_files(tmp_path)])
+    with library.reading() as db:
+        documents = read_documents(db)
+    pairs = mine(documents)
+    # A file's part follows from its path, which is another one in every run of these tests; a seed does the same.
+    sizes = {len(split_pairs(documents, pairs, seed).test) for seed in range(20)}
+    assert sizes == {90}
 
 
 def test_documents_are_read_evenly_up_to_a_number_of_passages(library: Library, tmp_path: Path) -> None:
