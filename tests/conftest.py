@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mlx_mixer.runtime import prepare  # before a test imports MLX, or its matrix products would not be users' own
+
 # Machines that run tests are busy: how long an example takes says nothing about the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def pytest_report_header() -> str:
+    """Say which matrix products are tested."""
+    return f"blas: {prepare().name} ({prepare().reason})"
 
 
 @pytest.fixture(autouse=True)
