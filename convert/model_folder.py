@@ -26,10 +26,11 @@ from mlx_mixer.checkpoint import CONFIG_NAME, load_config, resolve_model, write_
 from mlx_mixer.config_fields import Provenance, Quantization
 from mlx_mixer.errors import ConversionError, MixerError
 from mlx_mixer.quantization import dequantize, stored_quantized
+from mlx_mixer.word_tokenizer import WORDS_NAME
 
 FAMILY = "mlx-mixer"
 # Everything beside weights and config that belongs to a model.
-KEPT_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "LICENSE*", "NOTICE*")
+KEPT_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", WORDS_NAME, "LICENSE*", "NOTICE*")
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,11 @@ class LanguageMixerConfig:
         bos_token_id: Id put before a text, if the model was trained with one.
         eos_token_id: Id that ends a text.
         pooling: How a text becomes one embedding; see `mlx_mixer.text_pooling`.
-        embedding_size: For "static" pooling: length of an embedding, E, and of the token vectors it is a sum of; `None`
-            for the other kinds, whose embeddings have `hidden_size` values.
+        embedding_size: For "static" pooling: length of the token vectors that an embedding is a sum of; `None` for the
+            other kinds, whose embeddings have `hidden_size` values.
+        word_embedding_size: For "static" pooling: length of the vectors of words, if an embedding holds a sum of those
+            beside the one of tokens; see `mlx_mixer.embedding`.
+        word_vocab_size: How many such vectors there are; see `mlx_mixer.word_tokenizer`.
         embedding_position: For "position" pooling: index of the state taken, negative from the end of the window
             (left padding) or of the real tokens (right padding).
         fold_case: Whether texts are lower-cased and their white space collapsed before they are embedded (not before
@@ -100,6 +103,8 @@ class LanguageMixerConfig:
     eos_token_id: int | None = None
     pooling: PoolingKind = "position"
     embedding_size: int | None = None
+    word_embedding_size: int | None = None
+    word_vocab_size: int | None = None
     embedding_position: int | None = None
     fold_case: bool = False
     temperature: float | None = None
@@ -130,11 +135,16 @@ class LanguageMixerConfig:
     def _check_embedding_size(self) -> None:
         if self.pooling == "static":
             check_whole("embedding_size", self.embedding_size, 1, MAX_SIZE)
-        elif self.embedding_size is not None:
-            raise ConfigError(
-                f"embedding_size is {self.embedding_size!r}, but only 'static' pooling has vectors of their own size; "
-                f"pooling is {self.pooling!r}"
-            )
+            if (self.word_embedding_size, self.word_vocab_size) != (None, None):
+                check_whole("word_embedding_size", self.word_embedding_size, 1, MAX_SIZE)
+                check_whole("word_vocab_size", self.word_vocab_size, 1, MAX_SIZE)
+            return
+        for name in ("embedding_size", "word_embedding_size", "word_vocab_size"):
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}, but only 'static' pooling has vectors of its own; "
+                    f"pooling is {self.pooling!r}"
+                )
 
     def _check_choices(self) -> None:
         check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))
@@ -154,7 +164,13 @@ class LanguageMixerConfig:
     @property
     def embedding_dims(self) -> int:
         """Length of the vector of a text."""
-        return self.hidden_size if self.embedding_size is None else self.embedding_size
+        return sum(self.embedding_parts)
+
+    @property
+    def embedding_parts(self) -> tuple[int, ...]:
+        """Lengths of the parts of that vector: the one of tokens, and the one of words if there is one."""
+        of_tokens = self.hidden_size if self.embedding_size is None else self.embedding_size
+        return (of_tokens,) if self.word_embedding_size is None else (of_tokens, self.word_embedding_size)
 
     @property
     def num_parameters(self) -> int:
@@ -165,6 +181,8 @@ class LanguageMixerConfig:
         pooling = (self.vocab_size + self.num_layers + 1) * (self.pooling == "token_weighted")
         if self.embedding_size is not None:
             pooling = self.vocab_size * (self.embedding_size + 1)
+        if self.word_embedding_size is not None and self.word_vocab_size is not None:
+            pooling += self.word_vocab_size * (self.word_embedding_size + 1)
         tables = self.vocab_size * dims * (1 if self.tie_word_embeddings else 2)
         return tables + self.num_layers * (count_token_mixing(self) + channel + norms) + pooling
 

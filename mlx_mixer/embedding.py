@@ -1,11 +1,19 @@
-"""Texts to vectors, with the model that also writes or with one made for it.
+r"""Texts to vectors, with the model that also writes or with one made for it.
 
 How the states of a text's tokens become one vector is named by the model's config and lives in
-`mlx_mixer.text_pooling`; this file turns texts into batches of tokens and back.
+`mlx_mixer.text_pooling`; this file turns texts into batches of tokens and back. A model may have vectors of words
+beside those of tokens: with :math:`u` the sum of either,
+
+.. math:: v = \frac{1}{\sqrt 2} \left( \frac{u_{tokens}}{\lVert u_{tokens} \rVert},
+    \frac{u_{words}}{\lVert u_{words} \rVert} \right)
+
+so that a cosine is the mean of both cosines: two that were learned apart find more than either.
 """
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,15 +24,64 @@ from tokenizers import Tokenizer
 
 from mlx_mixer.attribution import TokenShare, token_shares
 from mlx_mixer.checkpoint import WEIGHTS_NAME, load_model, resolve_model, tokenizer_file
+from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import CheckpointError
-from mlx_mixer.folding import Folded, fold_with_origins
-from mlx_mixer.folding import fold as fold
+from mlx_mixer.model_configs.kinds import ModelConfig
 from mlx_mixer.models.language import LanguageMixer
-from mlx_mixer.text_pooling import EmbeddingModel, Pooling, SumPooling, embedding_dims, embedding_model, make_pooling
+from mlx_mixer.text_pooling import (
+    EmbeddingModel,
+    Pooling,
+    SumPooling,
+    embedding_model,
+    embedding_parts,
+    make_pooling,
+    word_pooling,
+)
+from mlx_mixer.text_tokenizer import PieceTokenizer, TextTokenizer
+from mlx_mixer.word_tokenizer import WORDS_NAME, WordTokenizer, load_word_tokenizer
 
 TextKind = Literal["document", "query"]
 # Rows of one forward pass: large enough for the matmul to be efficient, small enough to stay in tens of megabytes.
 TOKENS_PER_BATCH = 4096
+# How long each of two unit vectors is in a unit vector of both.
+_ONE_OF_TWO = 0.5**0.5
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What makes one part of a vector: a pooling, the ids it wants, its length, and how many ids it sees at once."""
+
+    pooling: Pooling
+    tokenizer: TextTokenizer
+    dims: int
+    context_length: int
+
+    def sums(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """That part of the vectors of texts, ``(N, D)``, not normalised; zeros for a text without tokens."""
+        sums = np.zeros((len(texts), self.dims), np.float32)
+        for batch in _batches(list(self._windows(self.tokenizer.encode(texts)))):
+            np.add.at(sums, [text for text, _ in batch], _pool_batch(batch, self.pooling))
+        return sums
+
+    def shares(self, text: str, query: npt.NDArray[np.float32]) -> list[TokenShare]:
+        """The share of each token in the product of `query` and that part of a text's vector, normalised."""
+        placed = self.tokenizer.encode_placed(text)
+        ids = [number for token in placed for number in token.ids]
+        if not ids:
+            return []
+        shares = token_shares(self.pooling, ids, query, self.context_length)
+        first = np.cumsum([0, *(len(token.ids) for token in placed[:-1])])
+        # A single state depends on the tokens of its window alone.
+        sums = np.add.reduceat(shares, first[first < len(shares)])
+        return [TokenShare(token.start, token.end, float(share)) for token, share in zip(placed, sums, strict=False)]
+
+    def _windows(self, ids: list[list[int]]) -> Iterator[tuple[int, list[int]]]:
+        """(index of the text, up to `context_length` of its tokens)."""
+        for text, tokens in enumerate(ids):
+            # A single state stands for a text: there is nothing to add up over windows.
+            stop = len(tokens) if isinstance(self.pooling, SumPooling) else min(len(tokens), 1)
+            for start in range(0, stop, self.context_length):
+                yield text, tokens[start : start + self.context_length]
 
 
 class Embedder:
@@ -35,17 +92,28 @@ class Embedder:
         context_length: Tokens the model sees at once.
         fingerprint: Identifies weights, tokenizer and pooling; vectors of different fingerprints must not be compared.
 
+    Args:
+        model: Makes the vectors.
+        tokenizer: Makes the ids it wants of texts.
+        fingerprint: See above.
+        words: Makes the ids of words, for a model that has vectors of those.
+
     Raises:
         CheckpointError: If the model needs padding and its config has no id for it.
     """
 
-    def __init__(self, model: EmbeddingModel, tokenizer: Tokenizer, fingerprint: str) -> None:
+    def __init__(
+        self, model: EmbeddingModel, tokenizer: TextTokenizer, fingerprint: str, words: WordTokenizer | None = None
+    ) -> None:
         self.model = model
-        self.dims = embedding_dims(model)
+        self.dims = sum(embedding_parts(model))
         self.context_length = model.config.context_length
         self.fingerprint = fingerprint
-        self._tokenizer = tokenizer
-        self._pooling = make_pooling(model)
+        sizes = embedding_parts(model)
+        self._parts = [_Part(make_pooling(model), tokenizer, sizes[0], self.context_length)]
+        of_words = word_pooling(model)
+        if of_words is not None and words is not None:
+            self._parts.append(_Part(of_words, words, sizes[1], self.context_length))
 
     def embed(self, texts: Sequence[str], kind: TextKind = "document") -> npt.NDArray[np.float32]:
         """Embed texts.
@@ -59,16 +127,11 @@ class Embedder:
             ``(N, D)`` float32, each row of length 1; a row of zeros for a text without tokens.
         """
         del kind  # no supported checkpoint distinguishes the two
-        vectors = np.zeros((len(texts), self.dims), np.float32)
-        ids = self._encode(texts)
-        for batch in _batches(list(self._windows(ids))):
-            np.add.at(vectors, [text for text, _ in batch], _pool_batch(batch, self._pooling))
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, norms, out=vectors, where=norms > 0)
+        return _unit(np.concatenate([_unit(part.sums(texts)) for part in self._parts], axis=1))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
-        return [len(tokens) for tokens in self._encode(texts)]
+        return [len(tokens) for tokens in self._parts[0].tokenizer.encode(texts)]
 
     def attribute(self, text: str, query: npt.NDArray[np.float32]) -> list[TokenShare]:
         """Split the cosine of a text and a query over the text's tokens.
@@ -80,30 +143,15 @@ class Embedder:
         Returns:
             The share of each token that the text's vector depends on, in order, with its place in `text`. Where
             vectors are sums over tokens the shares add up to the cosine; where they are one state each share is how
-            much the cosine would change, to first order, without the token.
+            much the cosine would change, to first order, without the token. Of a model with vectors of words, the share
+            of each word with the tokens in it.
         """
-        clean = _tokenizable(text)
-        folded = fold_with_origins(clean) if self.model.config.fold_case else None
-        encoding = self._tokenizer.encode(clean if folded is None else folded.text, add_special_tokens=False)
-        if not encoding.ids:
-            return []
-        shares = token_shares(self._pooling, encoding.ids, query, self.context_length)
-        spans = [_span(clean, folded, *offsets) for offsets in encoding.offsets[: len(shares)]]
-        return [TokenShare(start, end, float(share)) for (start, end), share in zip(spans, shares, strict=True)]
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        clean = [_tokenizable(text) for text in texts]
-        if self.model.config.fold_case:
-            clean = [fold(text) for text in clean]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)]
-
-    def _windows(self, ids: list[list[int]]) -> Iterator[tuple[int, list[int]]]:
-        """(index of the text, up to `context_length` of its tokens)."""
-        for text, tokens in enumerate(ids):
-            # A single state stands for a text: there is nothing to add up over windows.
-            stop = len(tokens) if isinstance(self._pooling, SumPooling) else min(len(tokens), 1)
-            for start in range(0, stop, self.context_length):
-                yield text, tokens[start : start + self.context_length]
+        ends = np.cumsum([part.dims for part in self._parts]).tolist()
+        found = [part.shares(text, query[end - part.dims : end]) for part, end in zip(self._parts, ends, strict=True)]
+        present = [shares for shares in found if shares]
+        if len(present) < 2:
+            return present[0] if present else []
+        return _joined(*present)
 
 
 def load_embedder(path: str | Path | None = None) -> Embedder:
@@ -128,12 +176,26 @@ def load_embedder(path: str | Path | None = None) -> Embedder:
     tokenizer.no_truncation()
     # "</s>" in somebody's file is four characters, not the end of the text.
     tokenizer.encode_special_tokens = True
-    return Embedder(model, tokenizer, _fingerprint(folder, tokenizer_json, model))
+    pieces = PieceTokenizer(tokenizer, fold_case=model.config.fold_case)
+    words = word_tokenizer(folder, model.config)
+    files = [tokenizer_json] if words is None else [tokenizer_json, folder / WORDS_NAME]
+    return Embedder(model, pieces, _fingerprint(folder, files, model), words)
 
 
-def _fingerprint(folder: Path, tokenizer_json: Path, model: EmbeddingModel) -> str:
+def word_tokenizer(folder: Path, config: ModelConfig) -> WordTokenizer | None:
+    """What makes the ids of words for a model that has vectors of those; None for another.
+
+    Raises:
+        ModelNotFoundError: If its folder has no list of words.
+        CheckpointError: If that list does not fit.
+    """
+    count = config.word_vocab_size if isinstance(config, LanguageMixerConfig) else None
+    return None if count is None else load_word_tokenizer(folder, count)
+
+
+def _fingerprint(folder: Path, tokenizer_files: Sequence[Path], model: EmbeddingModel) -> str:
     digest = hashlib.sha256()
-    for file in (*sorted(folder.glob(WEIGHTS_NAME.replace(".", "*."))), tokenizer_json):
+    for file in (*sorted(folder.glob(WEIGHTS_NAME.replace(".", "*."))), *tokenizer_files):
         digest.update(file.read_bytes())
     config = model.config
     pooling = model.config.pooling if isinstance(model, LanguageMixer) else config.model_type
@@ -141,22 +203,6 @@ def _fingerprint(folder: Path, tokenizer_json: Path, model: EmbeddingModel) -> s
         repr((pooling, config.padding_side, config.embedding_position, config.pad_token_id, config.fold_case)).encode()
     )
     return digest.hexdigest()[:32]
-
-
-def _tokenizable(text: str) -> str:
-    # Lone surrogates (from file names) are no text for the tokenizer; each becomes one question mark.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _span(text: str, folded: Folded | None, start: int, end: int) -> tuple[int, int]:
-    """The characters that a token stands for, without white space at their ends."""
-    if folded is not None:
-        start, end = folded.span(start, end)
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    return start, end
 
 
 def _batches(windows: list[tuple[int, list[int]]]) -> Iterator[list[tuple[int, list[int]]]]:
@@ -179,3 +225,24 @@ def _pool_batch(batch: list[tuple[int, list[int]]], pooling: Pooling) -> npt.NDA
         start = 0 if pooling.pads_left is None else ids.shape[1] - len(tokens)
         ids[row, start : start + len(tokens)] = tokens
     return np.array(pooling(mx.array(ids), mx.array(lengths)).astype(mx.float32))
+
+
+def _joined(tokens: list[TokenShare], words: list[TokenShare]) -> list[TokenShare]:
+    """Shares of two parts of a vector as shares of the whole: each word with the tokens that lie in it."""
+    ends = [word.end for word in words]
+    sums = [word.share for word in words]
+    outside = []
+    for token in tokens:
+        at = bisect_right(ends, token.start)
+        if at < len(words) and words[at].start < token.end:
+            sums[at] += token.share
+        else:
+            outside.append(token)
+    inside = [TokenShare(word.start, word.end, share) for word, share in zip(words, sums, strict=True)]
+    together = sorted([*inside, *outside], key=lambda token: (token.start, token.end))
+    return [TokenShare(token.start, token.end, token.share * _ONE_OF_TWO) for token in together]
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=vectors, where=norms > 0)

@@ -154,9 +154,15 @@ def embedding_model(model: Model) -> EmbeddingModel:
     )
 
 
-def embedding_dims(model: EmbeddingModel) -> int:
-    """Length of the vector of a text."""
-    return model.config.embedding_dims if isinstance(model, LanguageMixer) else model.config.hidden_size
+def word_pooling(model: EmbeddingModel) -> StaticSum | None:
+    """The sum of vectors of words that a model's embeddings hold beside what `make_pooling` makes, if they do."""
+    pooling = model.get("word_pooling")
+    return StaticSum(pooling) if isinstance(pooling, StaticPooling) else None
+
+
+def embedding_parts(model: EmbeddingModel) -> tuple[int, ...]:
+    """Lengths of the parts of a text's vector; see `word_pooling` for the second."""
+    return model.config.embedding_parts if isinstance(model, LanguageMixer) else (model.config.hidden_size,)
 
 
 def make_pooling(model: EmbeddingModel) -> Pooling:

@@ -26,6 +26,7 @@ SMALL_FILES = (
     "vocab.json",
     "vocab.txt",
     "merges.txt",
+    "words.txt",
     "chat_template.jinja",
 )
 """Beside weights, only these are fetched: whatever else is there, code above all, stays where it is."""

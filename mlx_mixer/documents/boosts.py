@@ -13,7 +13,8 @@ import numpy as np
 from mlx_mixer.documents.fusion import Floats
 from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.query import Query
-from mlx_mixer.documents.words import STOP_WORDS, words_of
+from mlx_mixer.documents.words import STOP_WORDS
+from mlx_mixer.word_cutting import words_of
 
 _ASIDE = re.compile(
     r"(?:^|/)(?:tests?|testing|idlelib/idle_test|vendor|vendored|_vendor|third_party|node_modules|site-packages|dist|"

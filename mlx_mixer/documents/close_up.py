@@ -15,7 +15,8 @@ from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.query import Query, match_term
 from mlx_mixer.documents.schema import TOKENIZER
 from mlx_mixer.documents.structure import PageKind
-from mlx_mixer.documents.words import has_cjk, identifier_parts
+from mlx_mixer.documents.words import identifier_parts
+from mlx_mixer.word_cutting import has_cjk
 
 START_MARK, END_MARK = "\x02", "\x03"  # readers take these out of documents
 

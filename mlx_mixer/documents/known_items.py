@@ -14,7 +14,8 @@ from typing import Literal
 
 from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.passages import stored_document
-from mlx_mixer.documents.words import STOP_WORDS, words_of
+from mlx_mixer.documents.words import STOP_WORDS
+from mlx_mixer.word_cutting import words_of
 
 Kind = Literal["heading", "docstring", "subject", "link", "sentence"]
 KINDS: tuple[Kind, ...] = ("heading", "docstring", "subject")

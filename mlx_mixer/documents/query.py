@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from mlx_mixer.documents.filters import FIELDS, FilterParser, Filters
-from mlx_mixer.documents.words import STOP_WORDS, cjk_pairs, has_cjk, script_runs, split_identifier, words_of
+from mlx_mixer.documents.words import STOP_WORDS
+from mlx_mixer.word_cutting import cjk_pairs, has_cjk, script_runs, split_identifier, words_of
 
 MAX_QUERY_CHARACTERS = 4096
 MAX_TERMS = 32

@@ -6,12 +6,12 @@ trigram index, and words of two letters are found).
 """
 
 import os
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-_WORD = re.compile(r"[^\W_]+")
+from mlx_mixer.word_cutting import WORD, camel_pieces, cjk_index_words, has_cjk, script_runs
+
 # What a byte of UTF-8 can be in an identifier: "a" small or a digit, "A" a capital, "x" part of some other character,
 # a space what no word holds. Only words with one of the changes below fall into parts.
 _BYTE_CLASSES = bytes(
@@ -21,15 +21,6 @@ _BYTE_CLASSES = bytes(
     for byte in range(256)
 )
 _CHANGES = (b"aA", b"AAa")
-_CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
-
-# Han, kana and hangul: letters that are written without a space after each word, or with endings joined to it.
-_CJK = (
-    "\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30fe\u3400-\u4dbf\u4e00-\u9fff"
-    "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003134f"
-)
-_CJK_RUN = re.compile(f"[{_CJK}]+")
-_SCRIPT_RUN = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
 
 # They say nothing about a document. Kept short: "not", "all" or "before" can be the point of a question.
 _STOP_WORDS = """
@@ -41,23 +32,12 @@ _STOP_WORDS = """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
-def words_of(text: str) -> list[str]:
-    """Return the runs of letters and digits, as SQLite's unicode61 tokenizer would cut them (nearly), in order."""
-    return _WORD.findall(text)
-
-
-def split_identifier(word: str) -> list[str]:
-    """Return the parts of a camelCase word: ``HTTPServer`` -> ``HTTP``, ``Server``; others come back whole."""
-    parts = _CAMEL_PART.findall(word)
-    return parts if len("".join(parts)) == len(word) else [word]
-
-
 def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
     """Yield the spans of the parts of every camelCase word in a text, and of the pairs in its CJK runs.
 
     snake_case, dotted and hyphenated names need no help: the tokenizer cuts there by itself.
     """
-    for word in _WORD.finditer(text):
+    for word in WORD.finditer(text):
         start = word.start()
         if has_cjk(word[0]):
             for piece in script_runs(word[0]):
@@ -67,7 +47,7 @@ def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
                     yield start, start + len(piece)
                 start += len(piece)
             continue
-        for piece in _camel_pieces(word[0]):
+        for piece in camel_pieces(word[0]):
             yield start, start + len(piece)
             start += len(piece)
 
@@ -77,29 +57,9 @@ def identifier_words(text: str) -> str:
     words = _words_with_changes(text)
     found = sorted({piece for word in words for piece in _small_pieces(word)}) if words else []
     if not text.isascii() and has_cjk(text):
-        for word in _WORD.findall(text):
+        for word in WORD.findall(text):
             found += [piece for run in script_runs(word) for piece in _pieces_beside_cjk(run, word)]
     return " ".join(found)
-
-
-def has_cjk(text: str) -> bool:
-    """Whether a text has Chinese, Japanese or Korean letters."""
-    return _CJK_RUN.search(text) is not None
-
-
-def script_runs(word: str) -> list[str]:
-    """Cut a word where CJK letters meet others."""
-    return _SCRIPT_RUN.findall(word)
-
-
-def cjk_pairs(run: str) -> list[str]:
-    """Return the pairs of neighbouring letters of a CJK run; the letter itself where it is alone."""
-    return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
-
-
-def cjk_index_words(run: str) -> list[str]:
-    """Return the pairs of a CJK run and its last letter, so that every letter begins a word of the index."""
-    return [run[i : i + 2] for i in range(len(run))]
 
 
 def _pieces_beside_cjk(run: str, word: str) -> list[str]:
@@ -124,16 +84,7 @@ def _words_with_changes(text: str) -> set[bytes]:
 
 @lru_cache(maxsize=1 << 15)
 def _small_pieces(word: bytes) -> tuple[str, ...]:
-    return tuple(piece.lower() for part in _WORD.findall(word.decode()) for piece in _camel_pieces(part))
-
-
-def _camel_pieces(word: str) -> list[str]:
-    """The parts of a camelCase word; none for another one."""
-    # Nearly every word is told apart without a pattern: lower case after its first letter, or capitals throughout.
-    if word[1:].islower() or word.isupper() or len(word) < 3:
-        return []
-    pieces = split_identifier(word)
-    return pieces if len(pieces) > 1 else []
+    return tuple(piece.lower() for part in WORD.findall(word.decode()) for piece in camel_pieces(part))
 
 
 class PathWords(NamedTuple):

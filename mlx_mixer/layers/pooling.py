@@ -62,7 +62,7 @@ class TokenWeightedPooling(nn.Module):
 
 
 class StaticPooling(nn.Module):
-    r"""A sum over the tokens of a window, of vectors that serve nothing else.
+    r"""A sum over the tokens or the words of a window, of vectors that serve nothing else.
 
     With :math:`c_v` how often token id v occurs in the window, computes
 
@@ -73,7 +73,7 @@ class StaticPooling(nn.Module):
     residual stream is wide.
 
     Args:
-        vocab_size: Number of token ids, V.
+        vocab_size: Number of ids, V.
         embedding_size: Length of a vector, E.
     """
 

@@ -47,7 +47,9 @@ class LanguageMixer(nn.Module):
         if config.pooling == "token_weighted":
             self.pooling = TokenWeightedPooling(config.vocab_size, config.num_layers)
         elif config.pooling == "static":
-            self.pooling = StaticPooling(config.vocab_size, config.embedding_dims)
+            self.pooling = StaticPooling(config.vocab_size, config.embedding_parts[0])
+        if config.word_vocab_size is not None and config.word_embedding_size is not None:
+            self.word_pooling = StaticPooling(config.word_vocab_size, config.word_embedding_size)
         self._decode_step: DecodeStep | None = None
 
     def __call__(self, ids: mx.array, cache: Sequence[LayerCache] | None = None) -> mx.array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlx_mixer.documents.words import words_of
+from mlx_mixer.word_cutting import words_of
 
 Runs = npt.NDArray[np.uint64]
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from mlx_mixer.documents.known_items import MIN_HEADING_WORDS, is_question
-from mlx_mixer.documents.words import words_of
+from mlx_mixer.word_cutting import words_of
 
 _RARE_SHARE, _RARE_CHUNKS = 1e-3, 3
 _RARE_NAME_SHARE = 2e-2

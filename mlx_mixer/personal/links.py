@@ -20,8 +20,8 @@ from mlx_mixer.documents.known_items import (
     is_question,
     without_heading,
 )
-from mlx_mixer.documents.words import words_of
 from mlx_mixer.personal.mining import Document
+from mlx_mixer.word_cutting import words_of
 
 # An image, a reference to elsewhere on the Web and a mail address lead to no file of ours.
 _MARKDOWN = re.compile(

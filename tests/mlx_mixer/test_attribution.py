@@ -33,7 +33,7 @@ def value(array: mx.array) -> Float64:
 def summands(embedder: Embedder, text: str) -> Float64:
     """What every token adds to the vector of a text, in float64 from the states of its windows."""
     model = embedder.model
-    ids = embedder._tokenizer.encode(text, add_special_tokens=False).ids
+    ids = embedder._parts[0].tokenizer.encode([text])[0]
     rows: list[Float64] = []
     for start in range(0, len(ids), 24):
         window = ids[start : start + 24]
@@ -65,6 +65,27 @@ def test_shares_of_a_sum_add_up_to_the_cosine(tmp_path: Path, pooling: str, text
     cosine = embedder.embed([text])[0].astype(np.float64) @ query
     assert got.sum() == pytest.approx(twin.sum(), abs=1e-5)
     assert got.sum() == pytest.approx(cosine, abs=1e-5)
+
+
+def test_shares_of_tokens_and_words_add_up_to_the_cosine_and_name_every_word_once(tmp_path: Path) -> None:
+    sizes = {"embedding_size": 16, "word_embedding_size": 8, "word_vocab_size": 12}
+    tiny_model_folder(tmp_path, pooling="static", fold_case=True, **sizes)
+    (tmp_path / "words.txt").write_text("the\ncat\nserver\n", encoding="utf-8")
+    embedder = load_embedder(tmp_path)
+    query = unit(1, 24)
+    text = "The CATS of HTTPServer: the\tzebras. " * 5
+    shares = embedder.attribute(text, query)
+    words = [text[entry.start : entry.end] for entry in shares if text[entry.start : entry.end].isalnum()]
+    assert words == ["The", "CATS", "of", "HTTPServer", "the", "zebras"] * 5
+    others = {text[entry.start : entry.end] for entry in shares if not text[entry.start : entry.end].isalnum()}
+    assert others == {"", ":", "."}
+    assert [(entry.start, entry.end) for entry in shares] == sorted((entry.start, entry.end) for entry in shares)
+    cosine = embedder.embed([text])[0].astype(np.float64) @ query
+    assert sum(entry.share for entry in shares) == pytest.approx(cosine, abs=1e-5)
+    # A text without words has those of its tokens alone, and one without anything none.
+    (alone,) = embedder.attribute("?", query)
+    assert alone.share == pytest.approx(embedder.embed(["?"])[0] @ query, abs=1e-6)
+    assert embedder.attribute("", query) == []
 
 
 SETTINGS: dict[str, dict[str, Any]] = {

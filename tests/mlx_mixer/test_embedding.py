@@ -1,6 +1,7 @@
 """Embeddings against one text at a time, without batches."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlx_mixer.checkpoint import load_model
+from mlx_mixer.checkpoint import load_language_model, load_model
 from mlx_mixer.embedding import Embedder, load_embedder
 from mlx_mixer.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
+from mlx_mixer.layers.pooling import StaticPooling
+from mlx_mixer.word_tokenizer import WordTokenizer
 from tests.tiny import FORMS, STRUCTURED, TOEPLITZ, byte_tokenizer, tiny_model_folder
 from tests.tiny_kinds import AUTOENCODERS, CONFIGS, autoencoding_config, bidirectional_config, folder_of
 
@@ -71,11 +74,67 @@ def test_static_pooling_follows_its_equation(tmp_path: Path) -> None:
         np.testing.assert_allclose(vector, normalise(total) if ids else total, rtol=1e-4, atol=1e-5)
 
 
+WORDS = ["the", "cat", "sat", "index", "of"]
+
+
+def word_embedder(folder: Path, words: Sequence[str] = WORDS) -> Embedder:
+    sizes = {"embedding_size": 24, "word_embedding_size": 40, "word_vocab_size": 12}
+    tiny_model_folder(folder, pooling="static", fold_case=True, **sizes)
+    (folder / "words.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    return load_embedder(folder)
+
+
+def static_sum(pooling: StaticPooling, ids: list[int]) -> npt.NDArray[np.float64]:
+    weight = np.log1p(np.exp(np.array(pooling.token_weight, np.float64)))
+    table = np.array(pooling.table.weight, np.float64)
+    total = np.zeros(table.shape[1])
+    for start in range(0, len(ids), 24):
+        for number, times in Counter(ids[start : start + 24]).items():
+            total += times**0.5 * weight[number] * table[number]
+    return normalise(total) if ids else total
+
+
+def test_vectors_of_tokens_and_words_follow_their_equation(tmp_path: Path) -> None:
+    found = word_embedder(tmp_path)
+    model = load_language_model(tmp_path)
+    texts = ["The cats sat; the INDEX of zebras.", "the " * 60, "Zebra zebras ZEBRA", "", "?!"]
+    vectors = found.embed(texts)
+    assert vectors.shape == (5, found.dims) == (5, 64)
+    for text, vector in zip(texts, vectors, strict=True):
+        of_tokens = static_sum(model.pooling, ids_of(" ".join(text.lower().split())))
+        of_words = static_sum(model.word_pooling, WordTokenizer(WORDS, 7).encode([text])[0])
+        both = np.concatenate([of_tokens, of_words])
+        np.testing.assert_allclose(vector, normalise(both) if text else both, rtol=1e-4, atol=1e-5)
+    # A text without words has its tokens.
+    assert not vectors[4][24:].any()
+    assert found.count_tokens(["the cat", "zebra"]) == [7, 5]
+
+
+def test_other_words_are_another_fingerprint(tmp_path: Path) -> None:
+    before = word_embedder(tmp_path).fingerprint
+    assert word_embedder(tmp_path).fingerprint == before
+    assert word_embedder(tmp_path, [*WORDS[:-1], "at"]).fingerprint != before
+
+
+def test_a_list_of_words_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    word_embedder(tmp_path)
+    for words, told in (("the\nthe\n", "1 of them twice"), ("a\n" + "\n".join("bcdefghijklm"), "fewer than 12")):
+        (tmp_path / "words.txt").write_text(words, encoding="utf-8")
+        with pytest.raises(CheckpointError, match=told):
+            load_embedder(tmp_path)
+    (tmp_path / "words.txt").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(CheckpointError, match=r"words\.txt cannot be read"):
+        load_embedder(tmp_path)
+    (tmp_path / "words.txt").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"holds no words\.txt"):
+        load_embedder(tmp_path)
+
+
 def test_blocks_that_no_gate_lets_in_are_left_out_without_a_difference(tmp_path: Path) -> None:
     closed = embedder(tmp_path, pooling="token_weighted")
     closed.model.pooling.layer_gate = mx.array([1.0, 0.0, 0.0])
     everything = closed.embed(TEXTS)
-    skipping = Embedder(closed.model, closed._tokenizer, "closed")
+    skipping = Embedder(closed.model, closed._parts[0].tokenizer, "closed")
     skipping.model.layers = []
     np.testing.assert_allclose(skipping.embed(TEXTS), everything, atol=1e-6)
 

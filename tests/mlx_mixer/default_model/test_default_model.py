@@ -13,6 +13,7 @@ from mlx_mixer.embedding import load_embedder
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.bm25 import BM25Scorer
 from mlx_mixer.training.evaluate import vector_scorer
+from mlx_mixer.training.tokenizer import load_encoder
 
 LARGEST = 12_000_000
 CARD = default_model_path().parent / "MODEL_CARD.md"
@@ -37,9 +38,8 @@ def test_the_card_names_these_weights() -> None:
 
 
 def test_it_predicts_prose_far_better_than_chance(model: LanguageMixer) -> None:
-    embedder = load_embedder()
     text = "This package contains the development files and the documentation of the library."
-    ids = embedder._tokenizer.encode(text, add_special_tokens=False).ids
+    ids = load_encoder(default_model_path())([text])[0]
     logits = model(mx.array([ids]))
     assert mx.isfinite(logits).all()
     logprobs = np.array(logits - mx.logsumexp(logits, axis=-1, keepdims=True))[0]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.words import identifier_words, path_words, split_identifier, words_of
+from mlx_mixer.documents.words import identifier_words, path_words
+from mlx_mixer.word_cutting import split_identifier, words_of
 
 
 @pytest.mark.parametrize(
