@@ -12,7 +12,8 @@ from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options
 # Options that `RetrievalRun` knows by the same name.
 _RUN_OPTIONS = (
     *("rows", "matryoshka", "teacher", "teacher_weight", "teacher_temperature"),
-    *("through_blocks", "tokens_per_chunk", "embedding_size", "fold_case", "half"),
+    *("through_blocks", "tokens_per_chunk", "embedding_size", "word_embedding_size", "words", "word_buckets"),
+    *("fold_case", "half"),
 )
 
 
@@ -73,6 +74,13 @@ def sizes(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.option(
     "--embedding-size", type=int, help="Give the model fresh token vectors of this length for search, and train those."
 )
+@click.option(
+    "--word-embedding-size",
+    type=int,
+    help="Give it fresh vectors of words too, of this length, and train those.",
+)
+@click.option("--words", default=7680, show_default=True, help="Words that get a vector of their own.")
+@click.option("--word-buckets", default=1024, show_default=True, help="Vectors that all other words share.")
 @click.option("--fold-case/--keep-case", default=True, show_default=True, help="Embed texts in lower case.")
 @loop_options(steps=400, learning_rate=1e-2, warmup=20, validate_every=50)
 def retrieval(

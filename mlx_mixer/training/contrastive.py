@@ -102,20 +102,28 @@ def nested(
 
 
 def bag_embeddings(model: LanguageMixer, counts: mx.array) -> mx.array:
-    """Embeddings by the token vectors alone, as if every layer gate but the first were 0.
+    """Embeddings by the vectors of tokens and words alone, as if every layer gate but the first were 0.
 
-    A pooled bag of words is linear in the token counts, so a batch of any lengths is one matrix product.
+    A pooled bag of words is linear in the counts, so a batch of any lengths is one matrix product.
 
     Args:
         model: A model with "token_weighted" or "static" pooling.
-        counts: ``(B, V)`` float32; see `mlx_mixer.training.pair_batches.token_counter`.
+        counts: ``(B, V)`` float32; see `mlx_mixer.training.token_counts.token_counter`.
 
     Returns:
-        ``(B, D)`` unit vectors.
+        ``(B, D)`` unit vectors (shorter where a text has no words, and the model vectors of those).
     """
-    weights = nn.softplus(model.pooling.token_weight)
     table = model.pooling.table if isinstance(model.pooling, StaticPooling) else model.embed_tokens
-    return _unit(counts @ (weights[:, None] * table.weight))
+    of_tokens = counts[:, : model.config.vocab_size] @ _weighted(table, model.pooling.token_weight)
+    if "word_pooling" not in model:
+        return _unit(of_tokens)
+    words = model.word_pooling
+    of_words = counts[:, model.config.vocab_size :] @ _weighted(words.table, words.token_weight)
+    return mx.concatenate([_unit(of_tokens), _unit(of_words)], axis=1) * 0.5**0.5
+
+
+def _weighted(table: nn.Embedding, weight: mx.array) -> mx.array:
+    return nn.softplus(weight)[:, None] * table.weight
 
 
 def text_embeddings(model: LanguageMixer, ids: mx.array, lengths: mx.array, texts: mx.array, count: int) -> mx.array:

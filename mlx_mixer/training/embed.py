@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.contrastive import bag_embeddings, window_sums
-from mlx_mixer.training.pair_batches import Ids, chunks_of, token_counter
+from mlx_mixer.training.pair_batches import Ids, chunks_of
+from mlx_mixer.training.token_counts import token_counter
 from mlx_mixer.training.unit_rows import unit_rows
 
 _TEXTS_AT_ONCE = 256

@@ -115,7 +115,10 @@ def train_language(
         trained, whole = trained_share(model)
         narrate(f"training {trained:,} of {whole:,} numbers ({100 * trained / whole:.1f} %)")
     if config.pooling == "static":
-        model.pooling.freeze()  # it has no part in writing, and weight decay would wear it away
+        # They have no part in writing, and weight decay would wear them away.
+        for name in ("pooling", "word_pooling"):
+            if name in model:
+                model[name].freeze()
     if run.keep_embeddings:
         model.freeze(keys=["token_weight", "layer_gate"])
         model.embed_tokens.freeze()

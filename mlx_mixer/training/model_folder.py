@@ -13,9 +13,10 @@ from mlx_mixer.models.kinds import Model
 from mlx_mixer.training.card import card_markdown
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.run_report import Figures, report_html
+from mlx_mixer.word_tokenizer import WORDS_NAME, WordTokenizer, save_words
 
 REPORT_NAME, SUMMARY_NAME, CARD_NAME = "training_report.html", "training_report.json", "README.md"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", WORDS_NAME)
 
 
 def write_model(
@@ -26,6 +27,7 @@ def write_model(
     config: ModelConfig | None = None,
     half: bool = False,
     figures: Figures = (),
+    words: WordTokenizer | None = None,
 ) -> None:
     """Write a trained model beside its log and drop what only resuming needed.
 
@@ -36,6 +38,7 @@ def write_model(
         config: Written instead of the model's own.
         half: Write the weights in float16 instead of float32, which halves the file.
         figures: What was measured at the end, name to text, for the report and the card.
+        words: Of a model that has vectors of words.
     """
     if not folder.ranks.is_first:
         return
@@ -46,6 +49,8 @@ def write_model(
             for name in TOKENIZER_FILES:
                 if (tokenizer / name).is_file():
                     shutil.copyfile(tokenizer / name, folder.path / name)
+        if words is not None:
+            save_words(folder.path, words)
         _write_reports(folder, model, config or model.config, figures)
         try:
             # config.json is written last of all, and without it a folder is no model.

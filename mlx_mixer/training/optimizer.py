@@ -26,4 +26,4 @@ class RatedAdamW(optim.MultiOptimizer):
 
 
 def _is_embedding(path: str, _: mx.array) -> bool:
-    return path.startswith(("embed_tokens", "pooling"))
+    return path.startswith(("embed_tokens", "pooling", "word_pooling"))

@@ -16,8 +16,9 @@ from mlx_mixer.training.distillation import Teacher
 from mlx_mixer.training.grad_cache import CachedGradients
 from mlx_mixer.training.hard_negatives import SameText
 from mlx_mixer.training.loop import Batch, Gradients
-from mlx_mixer.training.pair_batches import CountTokens, DrawnPairs, chunks_of
+from mlx_mixer.training.pair_batches import DrawnPairs, chunks_of
 from mlx_mixer.training.ranks import ALONE, Ranks
+from mlx_mixer.training.token_counts import CountTokens
 
 Draw = Callable[[int], DrawnPairs]
 BatchAt = Callable[[int], tuple[Batch, int]]

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.errors import UsageError
 from mlx_mixer.training.data import Pair
 from mlx_mixer.training.tokenizer import Encode
@@ -128,32 +127,6 @@ def cut_span(passage: Ids, settings: PairSettings, rng: np.random.Generator) -> 
     length = int(rng.integers(settings.shortest_span, longest + 1))
     start = int(rng.integers(0, len(passage) - length + 1))
     return passage[start : start + length], np.concatenate([passage[:start], passage[start + length :]])
-
-
-# Texts to (B, V) float32: how much each token id counts in each of them.
-CountTokens = Callable[[Sequence[Ids]], npt.NDArray[np.float32]]
-
-
-def token_counter(config: LanguageMixerConfig) -> CountTokens:
-    """How a model whose embeddings are bags of words counts the tokens of texts; see `mlx_mixer.layers.pooling`."""
-    if config.pooling == "static":
-        return partial(root_counts, vocab_size=config.vocab_size, context_length=config.context_length)
-    return partial(count_tokens, vocab_size=config.vocab_size)
-
-
-def count_tokens(texts: Sequence[Ids], vocab_size: int) -> npt.NDArray[np.float32]:
-    """How often each token occurs in each text, ``(B, V)`` float32."""
-    return np.stack([np.bincount(text, minlength=vocab_size).astype(np.float32) for text in texts])
-
-
-def root_counts(texts: Sequence[Ids], vocab_size: int, context_length: int) -> npt.NDArray[np.float32]:
-    """The square root of how often each token occurs in a window, summed over each text's windows, ``(B, V)``."""
-    counts = np.zeros((len(texts), vocab_size), np.float32)
-    for row, text in zip(counts, texts, strict=True):
-        for start in range(0, len(text), context_length):
-            tokens, times = np.unique(text[start : start + context_length], return_counts=True)
-            row[tokens] += np.sqrt(times)
-    return counts
 
 
 def windows_of(texts: Sequence[Ids], context_length: int) -> tuple[Ids, Ids, Ids]:

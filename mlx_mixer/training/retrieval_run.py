@@ -8,9 +8,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from mlx_mixer.checkpoint import load_language_model
-from mlx_mixer.embedding import fold
+from mlx_mixer.checkpoint import load_config, load_language_model, resolve_model
+from mlx_mixer.embedding import word_tokenizer
 from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
+from mlx_mixer.folding import fold
 from mlx_mixer.layers.pooling import StaticPooling
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.data import Pair, read_pairs
@@ -46,15 +47,17 @@ from mlx_mixer.training.pair_batches import (
     TokenPairs,
     draw_pairs,
     encode_pairs,
-    token_counter,
 )
 from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.splitting import keep_whole
-from mlx_mixer.training.start import start_static
+from mlx_mixer.training.start import start_static, start_words
+from mlx_mixer.training.token_counts import token_counter
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.training.tokenizer import Encode, load_encoder
 from mlx_mixer.training.tuning import Tuning
+from mlx_mixer.training.two_views import both_views, loss_by_parts, of_view, view_bounds
+from mlx_mixer.word_tokenizer import WordTokenizer, commonest_stems
 
 # Which tokens occur together shows in so many passages; the time it takes grows with them.
 _COOCCURRENCE_TEXTS = 50_000
@@ -84,7 +87,11 @@ class RetrievalRun:
         embedding_size: Give the model fresh token vectors of this length that serve search alone ("static" pooling), in
             place of how it embedded before; they start from which tokens occur in the same passages. Nothing else of
             the model is trained then.
-        fold_case: Embed texts in lower case.
+        word_embedding_size: Give the model fresh vectors of words of this length beside those of tokens (see
+            `mlx_mixer.embedding`), and train those, with the tokens' if they are fresh too.
+        words: How many of the commonest words get a vector of their own.
+        word_buckets: Vectors that all other words share.
+        fold_case: Embed texts in lower case; words are always without case.
         drawing: How pairs are drawn.
         half: Write weights in float16.
         loop: The loop's dials.
@@ -106,6 +113,9 @@ class RetrievalRun:
     tuning: Tuning = field(default_factory=Tuning)
     tokens_per_chunk: int = 16_384
     embedding_size: int | None = None
+    word_embedding_size: int | None = None
+    words: int = 7680
+    word_buckets: int = 1024
     fold_case: bool = True
     drawing: PairSettings = field(default_factory=PairSettings)
     half: bool = False
@@ -123,6 +133,9 @@ class RetrievalRun:
             raise UsageError(f"tokens_per_chunk is {self.tokens_per_chunk}; it must be at least 1")
         if self.embedding_size is not None and self.embedding_size < 1:
             raise UsageError(f"embedding_size is {self.embedding_size}; it must be at least 1")
+        for name in ("word_embedding_size", "words", "word_buckets"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UsageError(f"{name} is {value}; it must be at least 1")
 
     def objective(self) -> ObjectiveSettings:
         """What is minimised."""
@@ -156,35 +169,32 @@ def train_retrieval(
         pairs = read_pairs(run.pairs)
         if len(pairs) < 2:
             raise MixerError("there is one pair; each needs at least one other to be told from")
-        model = _trainable_model(run)
+        words = _chosen_words(run, pairs, narrate)
+        model = _trainable_model(run, words)
         objective = run.objective()
-        objective.check_dims(model.config.embedding_dims)
+        objective.check_dims(min(model.config.embedding_parts))
         teacher = load_teacher(run.teacher, pairs, run.teacher_temperature) if run.teacher else None
-        encode = load_encoder(run.init)
+        encode = _encoder(run, model, words)
         validate = _validation(run, encode, model) if run.valid else None
     folder.open(_decisive(run, pairs), resume=resume)
     narrate(f"{len(pairs):,} pairs")
-    tokens = _encoded(pairs, run, encode)
-    if run.embedding_size is not None and not folder.has_checkpoint:
-        narrate("computing token vectors from co-occurrence")
-        found = cooccurrence_vectors(
-            _sample(tokens.passages, run.loop.seed), model.config.vocab_size, run.embedding_size, run.loop.seed
-        )
-        assert isinstance(model.pooling, StaticPooling)
-        start_static(model.pooling, found)
+    tokens = encode_pairs(pairs, encode)
+    if not folder.has_checkpoint:
+        _start(run, model, tokens, narrate)
+    learned = loss_by_parts(objective, model.config.embedding_parts, _learned_parts(run, model))
     same = SameText(pairs)
     draw = _drawing(run, tokens, _rivals(run, pairs, tokens, same, model, folder, narrate))
     targets = Targets(same, teacher)
     gradients: Gradients | None
     if run.through_blocks:
         batches = window_batches(draw, targets, model.config.context_length, run.tokens_per_chunk)
-        gradients = window_gradients(model, objective, targets.count, folder.ranks)
+        gradients = window_gradients(model, learned, targets.count, folder.ranks)
     else:
         batches = bag_batches(draw, targets, token_counter(model.config))
-        gradients = None if folder.ranks.is_alone else bag_gradients(model, objective, folder.ranks)
+        gradients = None if folder.ranks.is_alone else bag_gradients(model, learned, folder.ranks)
     summary = train(
         model,
-        bag_loss(objective),
+        bag_loss(learned),
         batches,
         run.loop,
         folder,
@@ -195,7 +205,7 @@ def train_retrieval(
     )
     merge_adapters(model)
     config = replace(model.config, temperature=run.temperature, fold_case=run.fold_case)
-    write_model(folder, model, run.init, config=config, half=run.half)
+    write_model(folder, model, run.init, config=config, half=run.half, words=words)
     return summary
 
 
@@ -252,12 +262,51 @@ def _sample(passages: Sequence[Ids], seed: int) -> Sequence[Ids]:
     return [passages[number] for number in np.sort(chosen)]
 
 
-def _trainable_model(run: RetrievalRun) -> LanguageMixer:
+def _chosen_words(run: RetrievalRun, pairs: Sequence[Pair], narrate: Callable[[str], None]) -> WordTokenizer | None:
+    """The words of the run: chosen anew for fresh vectors, those of the model otherwise; None if it has none."""
+    if run.word_embedding_size is None:
+        return word_tokenizer(resolve_model(run.init), load_config(run.init))
+    narrate("counting words")
+    return WordTokenizer(commonest_stems((pair.passage for pair in pairs), run.words), run.word_buckets)
+
+
+def _start(run: RetrievalRun, model: LanguageMixer, tokens: TokenPairs, narrate: Callable[[str], None]) -> None:
+    """Give fresh vectors their first values."""
+    sample = _sample(tokens.passages, run.loop.seed)
+    bounds = view_bounds(model.config)
+    if run.embedding_size is not None:
+        narrate("computing token vectors from co-occurrence")
+        texts = [of_view(text, 0, bounds[1]) for text in sample]
+        assert isinstance(model.pooling, StaticPooling)
+        start_static(model.pooling, cooccurrence_vectors(texts, bounds[1], run.embedding_size, run.loop.seed))
+    if run.word_embedding_size is not None:
+        narrate("computing vectors of words from co-occurrence")
+        texts = [of_view(text, bounds[1], bounds[2]) - bounds[1] for text in sample]
+        found = cooccurrence_vectors(texts, bounds[2] - bounds[1], run.word_embedding_size, run.loop.seed)
+        start_words(model.word_pooling, found, run.loop.seed)
+
+
+def _learned_parts(run: RetrievalRun, model: LanguageMixer) -> list[int]:
+    """Which parts of the vectors are trained: the fresh ones, or all."""
+    fresh = [part for part, size in enumerate((run.embedding_size, run.word_embedding_size)) if size is not None]
+    return fresh or list(range(len(model.config.embedding_parts)))
+
+
+def _trainable_model(run: RetrievalRun, words: WordTokenizer | None) -> LanguageMixer:
     model = load_language_model(run.init, as_stored=False)
     if run.embedding_size is not None:
         config = replace(model.config, pooling="static", embedding_size=run.embedding_size, embedding_position=None)
         model.config = config
         model.pooling = StaticPooling(config.vocab_size, run.embedding_size)
+    if run.word_embedding_size is not None and words is not None:
+        if model.config.pooling != "static":
+            raise UnsupportedModelError(
+                f"{run.init} pools by {model.config.pooling!r}; vectors of words stand beside token vectors that serve "
+                "search alone; give it some with --embedding-size"
+            )
+        size = run.word_embedding_size
+        model.config = replace(model.config, word_embedding_size=size, word_vocab_size=words.vocab_size)
+        model.word_pooling = StaticPooling(words.vocab_size, size)
     kind = model.config.pooling
     if kind not in ("token_weighted", "static"):
         raise UnsupportedModelError(
@@ -274,8 +323,12 @@ def _trainable_model(run: RetrievalRun) -> LanguageMixer:
             layer.unfreeze()
     if kind == "token_weighted" and not run.tuning.is_partial:
         model.embed_tokens.unfreeze()
-    # Its gates say how much the blocks count; with adapters they are trained too.
-    model.pooling.unfreeze()
+    parts = _learned_parts(run, model)
+    if 0 in parts:
+        # Its gates say how much the blocks count; with adapters they are trained too.
+        model.pooling.unfreeze()
+    if 1 in parts:
+        model.word_pooling.unfreeze()
     return model
 
 
@@ -288,7 +341,7 @@ def _validation(run: RetrievalRun, encode: Encode, model: LanguageMixer) -> Call
     pairs = [pair for pair in pairs if pair.hard_query] or pairs
     if len(pairs) < 2:
         raise MixerError("the valid files hold one pair; a query needs another passage that could be found instead")
-    tokens = _encoded(pairs, run, encode)
+    tokens = encode_pairs(pairs, encode)
     sides = ([queries[0] for queries in tokens.queries], tokens.passages)
     embed = embed_windows if run.through_blocks else embed_bags
 
@@ -301,10 +354,11 @@ def _validation(run: RetrievalRun, encode: Encode, model: LanguageMixer) -> Call
     return score
 
 
-def _encoded(pairs: Sequence[Pair], run: RetrievalRun, encode: Encode) -> TokenPairs:
-    if run.fold_case:
-        pairs = [replace(pair, passage=fold(pair.passage), queries=tuple(map(fold, pair.queries))) for pair in pairs]
-    return encode_pairs(pairs, encode)
+def _encoder(run: RetrievalRun, model: LanguageMixer, words: WordTokenizer | None) -> Encode:
+    """Texts to the ids that are embedded."""
+    pieces = load_encoder(run.init)
+    encode: Encode = (lambda texts: pieces([fold(text) for text in texts])) if run.fold_case else pieces
+    return encode if words is None else both_views(encode, words, model.config.vocab_size)
 
 
 def _decisive(run: RetrievalRun, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -319,6 +373,9 @@ def _decisive(run: RetrievalRun, pairs: Sequence[Pair]) -> dict[str, Any]:
         "through_blocks": run.through_blocks,
         "tuning": asdict(run.tuning),
         "embedding_size": run.embedding_size,
+        "word_embedding_size": run.word_embedding_size,
+        "words": run.words,
+        "word_buckets": run.word_buckets,
         "fold_case": run.fold_case,
         "pairs": len(pairs),
         "characters": sum(len(pair.passage) for pair in pairs),

@@ -9,6 +9,7 @@ from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.layers.pooling import StaticPooling
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.token_vectors import TokenVectors
+from mlx_mixer.training.unit_rows import unit_rows
 
 # Mean length of a token vector: large against what the blocks add at first, small enough for the optimiser to turn it.
 VECTOR_LENGTH = 4.0
@@ -38,6 +39,23 @@ def start_static(pooling: StaticPooling, tokens: TokenVectors) -> None:
     pooling.token_weight = token_weights_from_idf(tokens)
 
 
+def start_words(pooling: StaticPooling, words: TokenVectors, seed: int) -> None:
+    """The same for words, most of which co-occurrence knows next to nothing of.
+
+    Half of each vector is drawn at random, so that a text is also found by its very words. Weights are square roots of
+    the inverse document frequency: it counts on both sides of a cosine.
+
+    Args:
+        pooling: What is started.
+        words: Vectors and document frequencies.
+        seed: Of the random halves.
+    """
+    random = np.random.default_rng(seed).standard_normal(words.vectors.shape).astype(np.float32)
+    vectors = unit_rows(words.vectors) + unit_rows(random)
+    pooling.table.weight = mx.array(VECTOR_LENGTH * unit_rows(vectors))
+    pooling.token_weight = token_weights_from_idf(words, power=0.5)
+
+
 def start_as_identity(model: LanguageMixer) -> None:
     """Set the last map of each half of each block to zero; what comes before keeps its random values.
 
@@ -64,7 +82,7 @@ def _zero(module: nn.Module, names: tuple[str, ...]) -> None:
     module.update(tree_unflatten([(name, mx.zeros_like(value)) for name, value in weights if name in names]))
 
 
-def token_weights_from_idf(tokens: TokenVectors) -> mx.array:
-    """Values of `pooling.token_weight` whose softplus is proportional to the inverse document frequency."""
-    share = np.maximum(tokens.idf / max(float(tokens.idf.max()), 1e-9), _SMALLEST_SHARE)
+def token_weights_from_idf(tokens: TokenVectors, power: float = 1.0) -> mx.array:
+    """Values of `pooling.token_weight` whose softplus is proportional to a power of the inverse document frequency."""
+    share = np.maximum(tokens.idf / max(float(tokens.idf.max()), 1e-9), _SMALLEST_SHARE) ** power
     return mx.array(np.log(np.expm1(_LARGEST_WEIGHT * share)).astype(np.float32))

@@ -15,11 +15,11 @@ from mlx_mixer.training.pair_batches import (
     PairSettings,
     TokenPairs,
     chunks_of,
-    count_tokens,
     cut_span,
     draw_pairs,
     windows_of,
 )
+from mlx_mixer.training.token_counts import count_tokens
 from tests.tiny import byte_tokenizer, tiny_model, tiny_model_folder
 
 Floats = npt.NDArray[np.float64]

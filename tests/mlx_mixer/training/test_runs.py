@@ -1,8 +1,9 @@
 """Whole runs: they learn, they survive a kill, they end in a model folder or in one clear line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,20 @@ import numpy as np
 import pytest
 
 from mlx_mixer.checkpoint import load_config, load_language_model, load_model
+from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.embedding import load_embedder
 from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
 from mlx_mixer.models.language import next_token_loss
 from mlx_mixer.training import retrieval_run
-from mlx_mixer.training.data import read_texts
+from mlx_mixer.training.data import Pair, read_pairs, read_texts
+from mlx_mixer.training.evaluate import top1_among, vector_scorer
 from mlx_mixer.training.language_run import LanguageRun, train_language
 from mlx_mixer.training.loop import LoopSettings, StepReport, TrainingSummary
 from mlx_mixer.training.pair_batches import PairSettings
-from mlx_mixer.training.retrieval_run import RetrievalRun, _sample, _validation, train_retrieval
+from mlx_mixer.training.retrieval_run import RetrievalRun, _encoder, _sample, _validation, train_retrieval
 from mlx_mixer.training.tokenizer import load_encoder
 from mlx_mixer.training.windows import cut_windows
+from mlx_mixer.word_tokenizer import commonest_stems
 from tests.mlx_mixer.training.runs import ignore, language_run, logged, weights_of, write_data
 
 
@@ -102,7 +107,7 @@ def test_the_best_weights_are_kept(data: Path, tmp_path: Path) -> None:
     found = load_model(tmp_path / "out")
     assert summary.best_score is not None
     assert summary.stopped_early
-    assert _validation(run, load_encoder(data / "tokenizer"), found)() == pytest.approx(summary.best_score)
+    assert _validation(run, _encoder(run, found, None), found)() == pytest.approx(summary.best_score)
 
 
 @pytest.mark.parametrize("through_blocks", [False, True])
@@ -168,6 +173,66 @@ def test_vectors_of_their_own_learn_to_find_and_leave_writing_alone(data: Path, 
     assert all(np.array_equal(np.array(before[name]), np.array(after[name])) for name in writing)
     config = load_config(tmp_path / "out")
     assert (config.pooling, config.embedding_size) == ("static", 24)
+
+
+def with_words(data: Path, tmp_path: Path, **changes: Any) -> RetrievalRun:
+    return static_run(data, tmp_path, word_embedding_size=16, words=40, word_buckets=16, **changes)
+
+
+def test_vectors_of_words_learn_to_find_and_leave_those_of_tokens_alone(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    train_retrieval(static_run(data, tmp_path), resume=False, report=ignore, narrate=ignore)
+    run = with_words(data, tmp_path, init=tmp_path / "out", out=tmp_path / "words", embedding_size=None)
+    reports: list[StepReport] = []
+    summary = train_retrieval(run, resume=False, report=reports.append, narrate=ignore)
+    losses = [report.loss for report in reports]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    before, after = weights_of(tmp_path / "out"), weights_of(tmp_path / "words")
+    assert set(after) - set(before) == {"word_pooling.table.weight", "word_pooling.token_weight"}
+    assert all(np.array_equal(np.array(before[name]), np.array(after[name])) for name in before)
+    config = load_config(tmp_path / "words")
+    assert isinstance(config, LanguageMixerConfig)
+    assert (config.embedding_parts, config.word_vocab_size) == ((24, 16), 56)
+    pairs = read_pairs(run.pairs)
+    words = (tmp_path / "words" / "words.txt").read_text().splitlines()
+    assert words == commonest_stems((pair.passage for pair in pairs), 40)
+    assert summary.best_score == pytest.approx(found_by_the_embedder(tmp_path / "words", data, pairs))
+
+
+def found_by_the_embedder(folder: Path, data: Path, pairs: Sequence[Pair]) -> float:
+    """What the product's own way to the vectors finds, which is to be what the run's own found."""
+    import_module("convert.words.tokenizers").install_tokenizer(data / "tokenizer" / "tokenizer.model", folder, 320)
+    embedder = load_embedder(folder)
+    queries = embedder.embed([pair.queries[0] for pair in pairs])
+    scorer = vector_scorer(queries, embedder.embed([pair.passage for pair in pairs]))
+    return top1_among(len(pairs), np.ones(len(pairs), bool), scorer, queries=1000, seed=0).accuracy
+
+
+def test_both_parts_are_learned_where_both_are_fresh_or_given(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    run = with_words(data, tmp_path)
+    train_retrieval(run, resume=False, report=ignore, narrate=ignore)
+    further = replace(
+        run, init=tmp_path / "out", out=tmp_path / "further", embedding_size=None, word_embedding_size=None, valid=()
+    )
+    train_retrieval(further, resume=False, report=ignore, narrate=ignore)
+    before, after = weights_of(tmp_path / "out"), weights_of(tmp_path / "further")
+    changed = {name for name in before if not np.array_equal(np.array(before[name]), np.array(after[name]))}
+    assert {name.split(".")[0] for name in changed} == {"pooling", "word_pooling"}
+    fresh = language_run(data, tmp_path / "again", steps=1)
+    run_language(LanguageRun(data=fresh.data, out=fresh.out, init=tmp_path / "further", loop=fresh.loop))
+    again = weights_of(tmp_path / "again")
+    assert all(np.array_equal(np.array(after[name]), np.array(again[name])) for name in changed)
+    for folder in ("further", "again"):
+        assert (tmp_path / folder / "words.txt").read_bytes() == (tmp_path / "out" / "words.txt").read_bytes()
+
+
+def test_vectors_of_words_stand_beside_vectors_for_search(data: Path, tmp_path: Path) -> None:
+    run_language(language_run(data, tmp_path / "lm", steps=1))
+    with pytest.raises(UnsupportedModelError, match="give it some with --embedding-size"):
+        train_retrieval(with_words(data, tmp_path, embedding_size=None), resume=False, report=ignore, narrate=ignore)
+    with pytest.raises(UsageError, match="word_buckets is 0"):
+        static_run(data, tmp_path, word_buckets=0)
 
 
 def test_static_vectors_start_from_a_sample_of_many_passages(monkeypatch: pytest.MonkeyPatch) -> None:

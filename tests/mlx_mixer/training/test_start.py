@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from mlx import nn
 
+from mlx_mixer.layers.pooling import StaticPooling
 from mlx_mixer.training.language import language_loss
-from mlx_mixer.training.start import VECTOR_LENGTH, fresh_model
+from mlx_mixer.training.start import VECTOR_LENGTH, fresh_model, start_words
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from tests.tiny import FORMS, STRUCTURED, TOEPLITZ, tiny_config
 
@@ -45,3 +46,23 @@ def test_vectors_and_weights_come_from_cooccurrence() -> None:
     weights = np.array(nn.softplus(model.pooling.token_weight))
     seen = found.idf > 0.1
     np.testing.assert_allclose(weights[seen] / weights.max(), found.idf[seen] / found.idf.max(), rtol=1e-3)
+
+
+def test_vectors_of_words_start_half_from_co_occurrence_and_half_at_random() -> None:
+    found = cooccurrence_vectors(TEXTS, 64, 32)
+    pooling, again, other = (StaticPooling(64, 32) for _ in range(3))
+    for started, seed in ((pooling, 1), (again, 1), (other, 2)):
+        start_words(started, found, seed)
+    table = np.array(pooling.table.weight, np.float64)
+    np.testing.assert_allclose(np.linalg.norm(table, axis=1), VECTOR_LENGTH, rtol=1e-5)
+    assert np.array_equal(table, np.array(again.table.weight))
+    first, second = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (table, np.array(other.table.weight))
+    )
+    seen = np.linalg.norm(found.vectors, axis=1) > 0
+    unit = found.vectors[seen] / np.linalg.norm(found.vectors[seen], axis=1, keepdims=True)
+    # Two unit vectors that have nothing to do with each other, added: each keeps a cosine of about .7 with the sum.
+    assert (first[seen] * unit).sum(axis=1).mean() == pytest.approx(0.5**0.5, abs=0.08)
+    assert (first[seen] * second[seen]).sum(axis=1).mean() == pytest.approx(0.5, abs=0.08)
+    weight = np.log1p(np.exp(np.array(pooling.token_weight, np.float64)))
+    np.testing.assert_allclose(weight, 3 * np.maximum(found.idf / found.idf.max(), 0.005) ** 0.5, rtol=1e-4)
