@@ -12,7 +12,8 @@ from mlx_mixer.documents.words import STOP_WORDS
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 MOST_WORDS = 5
-# A word is marked where it adds this many times what a word of the passage adds on average, and this part of the best.
+# A word is marked where it adds this many times what a word of the passage adds on average, and this part of what the
+# best does that is not marked already.
 _TIMES_MEAN = 2.0
 _PART_OF_BEST = 0.4
 
@@ -52,14 +53,15 @@ def meaning_spans(embedder: Explaining, body: str, query: Floats, words: Spans) 
         return ()
     values = _per_word(shares, found)
     positive = np.maximum(values, 0.0)
-    threshold = max(_TIMES_MEAN * float(positive.mean()), _PART_OF_BEST * float(positive.max()))
-    order = [i for i in np.argsort(-positive, kind="stable") if positive[i] > 0 and positive[i] >= threshold]
+    is_new = np.array([not any(a < end and start < b for a, b in words) for start, end in found])
+    threshold = max(_TIMES_MEAN * float(positive.mean()), _PART_OF_BEST * float((positive * is_new).max()))
+    order = [i for i in np.argsort(-positive, kind="stable") if is_new[i] and 0 < positive[i] >= threshold]
     best: list[tuple[int, int]] = []
     seen: set[str] = set()
     for i in order:
         start, end = found[i]
         word = body[start:end].lower()
-        if len(word) < 2 or word in STOP_WORDS or any(a < end and start < b for a, b in words):
+        if len(word) < 2 or word in STOP_WORDS:
             continue
         if word not in seen and len(seen) == MOST_WORDS:
             break

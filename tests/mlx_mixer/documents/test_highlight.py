@@ -54,6 +54,11 @@ def test_common_words_and_words_that_match_are_left_out() -> None:
     assert marked({"hound": 0.2, "kitten": 0.2, "The": 0.3}, ((start, start + 6),)) == ["hound", "hound"]
 
 
+def test_a_word_that_matches_does_not_outshine_those_that_are_near() -> None:
+    start = BODY.index("kitten")
+    assert marked({"hound": 0.1, "kitten": 0.5, "yarn": 0.03}, ((start, start + 6),)) == ["hound", "hound"]
+
+
 def test_nothing_is_marked_where_nothing_adds() -> None:
     assert marked({"hound": -0.2}) == []
     assert marked({}) == []
