@@ -44,18 +44,11 @@ mlx-mixer train retrieval "$@" "$@" "$WORK/sections.jsonl.gz" --init "$WORK/writ
     --steps 400 --batch-size 1536 --temperature 0.04 --span-share 0.4 \
     --learning-rate 1.5e-2 --weight-decay 0 --clip-norm 100 --average ema --seed 5
 
-# 6. Vectors of words beside them, from the same pairs.
-# shellcheck disable=SC2086
-mlx-mixer train retrieval "$@" "$@" "$WORK/sections.jsonl.gz" --init "$WORK/search" --out "$WORK/words" \
-    --word-embedding-size 512 --words 7680 --word-buckets 1024 $valid --validate-every 50 \
-    --steps 150 --batch-size 1536 --temperature 0.04 --span-share 0.4 \
-    --learning-rate 1.5e-2 --weight-decay 0 --clip-norm 100 --average ema --seed 6
-
-# 7. A byte for each number.
-mlx-mixer convert "$WORK/words" --out "$WORK/checkpoint" --quantize 8 --dtype float16
+# 6. A byte for each number.
+mlx-mixer convert "$WORK/search" --out "$WORK/checkpoint" --quantize 8 --dtype float16
 
 mlx-mixer train curve "$WORK/language/training_log.jsonl" "$WORK/meaning/training_log.jsonl" \
-    "$WORK/writer/training_log.jsonl" "$WORK/search/training_log.jsonl" "$WORK/words/training_log.jsonl" --out "$WORK"
+    "$WORK/writer/training_log.jsonl" "$WORK/search/training_log.jsonl" --out "$WORK"
 mlx-mixer train evaluate "$WORK/checkpoint" "$CORPUS/debian.valid.jsonl.gz" "$CORPUS/docs.valid.jsonl.gz" \
     --queries 4000 --json >"$WORK/figures.json"
 mlx-mixer train evaluate "$WORK/checkpoint" "$WORK/held_out.jsonl.gz" --no-writing --queries 4000 \
