@@ -11,15 +11,14 @@ import site
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from mlx_mixer.memory import keep_freed_memory
 
 
-@dataclass(frozen=True)
-class BlasStatus:
+class BlasStatus(NamedTuple):
     """Which BLAS serves MLX's CPU matmuls.
 
     Attributes:

@@ -1,6 +1,7 @@
 """How text falls into words: runs of letters and digits, parts of camelCase names, pairs of CJK letters."""
 
 import re
+from functools import cache
 
 WORD = re.compile(r"[^\W_]+")
 _CAMEL_PART = re.compile(r"[A-Z][A-Z0-9]*(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
@@ -10,8 +11,6 @@ _CJK = (
     "\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30fe\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003134f"
 )
-_CJK_RUN = re.compile(f"[{_CJK}]+")
-_SCRIPT_RUN = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
 
 
 def words_of(text: str) -> list[str]:
@@ -36,12 +35,12 @@ def camel_pieces(word: str) -> list[str]:
 
 def has_cjk(text: str) -> bool:
     """Whether a text has Chinese, Japanese or Korean letters."""
-    return _CJK_RUN.search(text) is not None
+    return _cjk_run().search(text) is not None
 
 
 def script_runs(word: str) -> list[str]:
     """Cut a word where CJK letters meet others."""
-    return _SCRIPT_RUN.findall(word)
+    return _script_run().findall(word)
 
 
 def cjk_pairs(run: str) -> list[str]:
@@ -52,3 +51,14 @@ def cjk_pairs(run: str) -> list[str]:
 def cjk_index_words(run: str) -> list[str]:
     """Return the pairs of a CJK run and its last letter, so that every letter begins a word of the index."""
     return [run[i : i + 2] for i in range(len(run))]
+
+
+# Compiled when first needed: that takes as long as loading all other modules that cut texts does.
+@cache
+def _cjk_run() -> "re.Pattern[str]":
+    return re.compile(f"[{_CJK}]+")
+
+
+@cache
+def _script_run() -> "re.Pattern[str]":
+    return re.compile(f"[{_CJK}]+|[^{_CJK}]+")

@@ -11,8 +11,8 @@ from mlx_mixer.documents.words import path_words
 _FILES = 400
 _BYTES = 2_000_000
 _SECONDS = 0.5
-# The first is committed at this many bytes: somebody may be waiting to find something.
-_FIRST_BYTES = 100_000
+# The first is committed at this many bytes: somebody may be waiting to find something. Towards the end none has fewer.
+_LEAST_BYTES = 100_000
 
 
 class Batch:
@@ -26,7 +26,7 @@ class Batch:
     def __init__(self, root: int, root_path: bytes) -> None:
         self.root = root
         self.root_path = root_path
-        self._most_bytes = _FIRST_BYTES
+        self._is_first = True
         self.clear()
 
     def clear(self) -> None:
@@ -43,15 +43,24 @@ class Batch:
     def is_empty(self) -> bool:
         return not (self.files or self.reappeared)
 
-    def is_full(self) -> bool:
+    def is_full(self, bytes_left: int | None) -> bool:
+        """Whether to write now.
+
+        Args:
+            bytes_left: Of files that will still come, where that is known. They are prepared in another process while
+                this one is written: the fewer there are, the less is written at once, so that both end together.
+        """
         if not self.files:
             return False
+        most = _BYTES if bytes_left is None else min(max(bytes_left // 2, _LEAST_BYTES), _BYTES)
+        if self._is_first:
+            most = _LEAST_BYTES
         waited = time.monotonic() - self._started > _SECONDS
-        return len(self.files) >= _FILES or self._bytes >= self._most_bytes or waited
+        return len(self.files) >= _FILES or self._bytes >= most or waited
 
     def write(self, db: Database, now: int) -> None:
         for file_id, path in self.moves:
             store.move_file(db, file_id, self.root, path, path_words(path, self.root_path))
         store.save_files(db, self.root, self.files, now)
         store.show_again(db, self.reappeared, now)
-        self._most_bytes = _BYTES
+        self._is_first = False

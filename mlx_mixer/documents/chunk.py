@@ -7,7 +7,6 @@ whichever model is attached, or none.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from mlx_mixer.documents.structure import ReadDocument
@@ -18,8 +17,7 @@ from mlx_mixer.documents.units import Units, byte_length
 BYTES_PER_TOKEN = 3.5
 
 
-@dataclass(frozen=True)
-class ChunkSizes:
+class ChunkSizes(NamedTuple):
     """Sizes in estimated tokens.
 
     Attributes:

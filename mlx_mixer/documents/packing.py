@@ -22,6 +22,8 @@ BLOCK_CHARACTERS = 5000
 _LEVEL = 1
 # What some searches in a row look at; two megabytes.
 _OPEN_BLOCKS = 256
+# `json.dumps` makes an encoder for every call.
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def pack(chunks: Iterable[ChunkData]) -> list[Block]:
@@ -44,7 +46,7 @@ def _packed(first: int, chunks: list[ChunkData]) -> Block:
     # The lengths, in characters, stand before the texts: no letter can be mistaken for what separates them.
     pieces = [chunk.body for chunk in chunks] + [chunk.identifiers for chunk in chunks]
     texts = f"{' '.join(map(str, map(len, pieces)))}\n{''.join(pieces)}"
-    headings = json.dumps([chunk.heading for chunk in chunks], ensure_ascii=False)
+    headings = _as_json([chunk.heading for chunk in chunks])
     return Block(first, isal_zlib.compress(headings.encode(), _LEVEL), isal_zlib.compress(texts.encode(), _LEVEL))
 
 

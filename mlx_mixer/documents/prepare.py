@@ -8,7 +8,7 @@ from mlx_mixer.documents.readers import Reader, read_document
 from mlx_mixer.documents.records import ChunkData, ContentData
 from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.unreadable import UnreadableError
-from mlx_mixer.documents.words import identifier_words
+from mlx_mixer.documents.words import identifier_words, identifier_words_of_parts
 
 HEADING_SEPARATOR = " › "
 _MAX_HEADING = 200
@@ -16,10 +16,14 @@ _MAX_HEADING = 200
 
 def prepare_content(document: ReadDocument, digest: bytes, reader: Reader, encoding: str) -> ContentData:
     """Cut a document and compute everything the index needs of it."""
-    text, chunks = document.text, []
-    for start, end, line, path, page in chunk_document(document):
-        body = text[start:end]
-        chunks.append(chunk_data(start, line, page, _heading(document.title, path), body))
+    text = document.text
+    cuts = chunk_document(document)
+    identifiers = identifier_words_of_parts(text, [cut.end for cut in cuts])
+    headings = {path: _heading(document.title, path) for path in {cut.heading for cut in cuts}}
+    chunks = [
+        ChunkData(start, line, page, headings[path], text[start:end], words)
+        for (start, end, line, path, page), words in zip(cuts, identifiers, strict=True)
+    ]
     return ContentData(
         digest,
         reader.name,

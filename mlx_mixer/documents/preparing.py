@@ -15,7 +15,7 @@ from mlx_mixer.documents.unreadable import UnreadableError
 
 T = TypeVar("T")
 # So much is read ahead before another process is worth its start, and once there is one.
-_ALONE_BYTES = 256_000
+_ALONE_BYTES = 64_000
 _TOGETHER_BYTES = 2_000_000
 # Nothing that was read waits longer than this, in seconds, or behind more files than these.
 _PATIENCE = 0.25
@@ -34,6 +34,7 @@ class Preparer:
         self._helper = PreparingProcess()
         self._may_start = usable_cores() > 1
         self._bytes = 0
+        self._is_all_read = False
 
     def __enter__(self) -> Self:
         return self
@@ -42,6 +43,11 @@ class Preparer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._helper.close()
+
+    @property
+    def bytes_left(self) -> int | None:
+        """Of jobs that wait for their turn, done or not; None while others may follow them."""
+        return self._bytes if self._is_all_read else None
 
     @property
     def child_id(self) -> int | None:
@@ -55,6 +61,7 @@ class Preparer:
             steps: Anything, and the job that goes with it, if any.
         """
         window: deque[tuple[T, Job | None]] = deque()
+        self._is_all_read = False
         try:
             for step in steps:
                 window.append(step)
@@ -62,6 +69,7 @@ class Preparer:
                     self._begin(step[1])
                 while window and (_is_done(window[0][1]) or self._has_read_enough(window)):
                     yield self._finished(window.popleft())
+            self._is_all_read = True
             while window:
                 yield self._finished(window.popleft())
         finally:

@@ -1,7 +1,6 @@
 """What indexing hands to the store: a file, the document in it, and that document's chunks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from mlx_mixer.documents.structure import PageKind
@@ -33,8 +32,7 @@ class Block(NamedTuple):
     texts: bytes
 
 
-@dataclass(frozen=True)
-class ContentData:
+class ContentData(NamedTuple):
     """A document that was read and cut, ready to be stored; `blocks` hold the texts of its chunks once more, packed."""
 
     hash: bytes
@@ -49,8 +47,7 @@ class ContentData:
     blocks: Sequence[Block]
 
 
-@dataclass(frozen=True)
-class FileData:
+class FileData(NamedTuple):
     """One row of `files`. `content` is a row's id, or a document to store first; None for a file left out."""
 
     path: bytes

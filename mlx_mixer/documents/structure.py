@@ -1,6 +1,5 @@
 """What a reader hands to the chunker: text, and where its parts begin."""
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 PageKind = Literal["", "page", "slide", "sheet", "message", "cell"]
@@ -27,8 +26,7 @@ class Section(NamedTuple):
     heading: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ReadDocument:
+class ReadDocument(NamedTuple):
     r"""A document as text.
 
     Attributes:

@@ -36,12 +36,13 @@ class Units:
         if any(edge and text[edge - 1] != "\n" for edge in edges):
             parts = zip([0, *edges], [*edges, len(text)], strict=True)
             lines = [line for start, end in parts for line in text[start:end].splitlines(keepends=True)]
-        lines, inner = _with_long_lines_cut(lines, largest)
+        is_ascii = text.isascii()
+        lines, inner = _with_long_lines_cut(lines, largest, is_ascii=is_ascii)
         self._lines, self._words = lines, list(map(str.strip, lines))
-        self._blank = [index for index, words in enumerate(self._words) if not words]
         self.starts = list(accumulate(map(len, lines), initial=0))
-        lengths = map(len if text.isascii() else byte_length, self._words)
-        self.before = list(accumulate(lengths, initial=0))
+        sizes = list(map(len if is_ascii else byte_length, self._words))
+        self.before = list(accumulate(sizes, initial=0))
+        self._blank = [index for index, size in enumerate(sizes) if not size]
         # Strengths that are not those of a line.
         self._strengths = dict.fromkeys(inner, _PIECE)
         for start, end in document.blocks:
@@ -94,16 +95,16 @@ def byte_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def _with_long_lines_cut(lines: list[str], largest: int) -> tuple[list[str], list[int]]:
+def _with_long_lines_cut(lines: list[str], largest: int, *, is_ascii: bool) -> tuple[list[str], list[int]]:
     """Return lines and pieces of lines, and the indices of the pieces that do not start a line."""
     longest = max(map(len, lines), default=0)
     # No character takes more than four bytes.
-    if longest <= largest / 4 or (longest <= largest and all(map(str.isascii, lines))):
+    if longest <= largest / 4 or (longest <= largest and is_ascii):
         return lines, []
     units: list[str] = []
     inner: list[int] = []
     for line in lines:
-        if len(line) <= largest and byte_length(line.strip()) <= largest:
+        if len(line) <= largest / 4 or (len(line) <= largest and byte_length(line.strip()) <= largest):
             units.append(line)
         else:
             first = len(units)

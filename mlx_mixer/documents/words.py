@@ -6,8 +6,9 @@ trigram index, and words of two letters are found).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from mlx_mixer.word_cutting import WORD, camel_pieces, cjk_index_words, has_cjk, script_runs
@@ -54,12 +55,25 @@ def identifier_parts(text: str) -> Iterator[tuple[int, int]]:
 
 def identifier_words(text: str) -> str:
     """Return, for the index, the distinct parts of the camelCase words in a text, then the pairs of its CJK runs."""
-    words = _words_with_changes(text)
-    found = sorted({piece for word in words for piece in _small_pieces(word)}) if words else []
+    data = text.encode("utf-8", "replace")
+    (words,) = _words_with_changes(data, [len(data)])
+    found = _distinct_pieces(words)
     if not text.isascii() and has_cjk(text):
         for word in WORD.findall(text):
             found += [piece for run in script_runs(word) for piece in _pieces_beside_cjk(run, word)]
     return " ".join(found)
+
+
+def identifier_words_of_parts(text: str, ends: Sequence[int]) -> list[str]:
+    """Return `identifier_words` of every part of a text, in less time than part by part.
+
+    Args:
+        text: The text.
+        ends: Where each part ends, in order; the first starts where the text does, every other where one ends.
+    """
+    if not text.isascii() or any(text[end - 1].isalnum() and text[end].isalnum() for end in ends[:-1]):
+        return [identifier_words(text[start:end]) for start, end in pairwise([0, *ends])]
+    return [" ".join(_distinct_pieces(words)) for words in _words_with_changes(text.encode(), ends)]
 
 
 def _pieces_beside_cjk(run: str, word: str) -> list[str]:
@@ -68,18 +82,28 @@ def _pieces_beside_cjk(run: str, word: str) -> list[str]:
     return [run.lower()] if run != word else []
 
 
-def _words_with_changes(text: str) -> set[bytes]:
-    """Find what looks like an identifier in parts; ten times as fast as a pattern is."""
-    data = text.encode("utf-8", "replace")
+def _distinct_pieces(words: set[bytes]) -> list[str]:
+    return sorted({piece for word in words for piece in _small_pieces(word)}) if words else []
+
+
+def _words_with_changes(data: bytes, ends: Sequence[int]) -> list[set[bytes]]:
+    """Find what looks like an identifier in each part; ten times as fast as a pattern is."""
     classes = data.translate(_BYTE_CLASSES)
-    words = set()
+    find, find_back = classes.find, classes.rfind
+    parts: list[set[bytes]] = [set() for _ in ends]
     for change in _CHANGES:
-        place = classes.find(change)
+        number, end = 0, ends[0]
+        place = find(change)
         while place >= 0:
-            end = classes.find(b" ", place)
-            words.add(data[classes.rfind(b" ", 0, place) + 1 : end if end >= 0 else None])
-            place = classes.find(change, end) if end >= 0 else -1
-    return words
+            while place >= end:
+                number += 1
+                end = ends[number]
+            stop = find(b" ", place)
+            if stop < 0:
+                stop = len(data)
+            parts[number].add(data[find_back(b" ", 0, place) + 1 : stop])
+            place = find(change, stop)
+    return parts
 
 
 @lru_cache(maxsize=1 << 15)

@@ -14,6 +14,8 @@ from mlx_mixer.documents.events import AddReport, Progress
 from mlx_mixer.documents.lexical import search_words
 from mlx_mixer.documents.library import Library
 from mlx_mixer.documents.query import parse_query
+from mlx_mixer.documents.records import FileData
+from mlx_mixer.documents.words import path_words
 from mlx_mixer.errors import LibraryError
 from tests.mlx_mixer.documents.helpers import OLD_NS, needs_any_name, write_tree
 
@@ -422,7 +424,7 @@ def test_files_are_forgotten_after_two_walks_that_did_not_find_them(library: Lib
 
 
 def test_the_first_files_can_be_found_while_the_others_are_read(library: Library, tmp_path: Path) -> None:
-    docs = write_tree(tmp_path / "docs", {f"{n:02}.txt": f"number {n} " * 3000 for n in range(40)})
+    docs = write_tree(tmp_path / "docs", {f"{n:03}.txt": f"number {n} " * 3000 for n in range(120)})
     counts_seen: list[int] = []
 
     def note(progress: Progress) -> None:
@@ -431,6 +433,29 @@ def test_the_first_files_can_be_found_while_the_others_are_read(library: Library
 
     library.add([docs], progress=note)
     assert counts_seen[0] < 10
-    assert counts_seen[-1] == 40
-    # Later ones are large again, for many small ones take longer.
-    assert len(counts_seen) <= 3
+    assert counts_seen[-1] == 120
+    # Those that follow are large, for many small ones take longer.
+    assert len(counts_seen) <= 10
+
+
+def test_less_is_written_at_once_when_little_is_left() -> None:
+    now = batch.Batch(1, b"/docs")
+    words = path_words(b"/docs/a.txt", b"/docs")
+
+    def bytes_until_full(bytes_left: int | None) -> int:
+        now.clear()
+        size = 0
+        while not now.is_full(bytes_left):
+            now.add(FileData(b"/docs/a.txt", words), bytes_read=10_000)
+            size += 10_000
+        return size
+
+    assert bytes_until_full(None) == 100_000  # the first
+    now._is_first = False
+    assert [bytes_until_full(left) for left in (None, 5_000_000, 600_000, 100, 0)] == [
+        2_000_000,
+        2_000_000,
+        300_000,
+        100_000,
+        100_000,
+    ]

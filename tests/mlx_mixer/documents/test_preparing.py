@@ -42,10 +42,7 @@ def expected(name: bytes, data: bytes) -> ContentData | str:
 
 def same(got: ContentData | str | None, want: ContentData | str) -> bool:
     if isinstance(got, ContentData) and isinstance(want, ContentData):
-        return vars(got) | {"chunks": list(got.chunks), "blocks": list(got.blocks)} == vars(want) | {
-            "chunks": list(want.chunks),
-            "blocks": list(want.blocks),
-        }
+        got, want = (doc._replace(chunks=list(doc.chunks), blocks=list(doc.blocks)) for doc in (got, want))
     return got == want
 
 
@@ -103,6 +100,23 @@ def test_little_work_starts_no_process() -> None:
         assert done[1] is not None
         assert same(done[1].result, expected(*SOURCES[0]))
         assert not preparer._helper.is_started
+
+
+def test_what_is_left_is_known_once_everything_is_read(preparer: Preparer) -> None:
+    jobs = [job_of(*source) for source in SOURCES]
+    sizes = [job.size for job in jobs]
+    seen: list[int | None] = []
+
+    def read() -> Iterator[tuple[None, Job]]:
+        for job in jobs:
+            seen.append(preparer.bytes_left)
+            yield None, job
+
+    left = [preparer.bytes_left for _ in preparer.in_order(read())]
+    assert seen == [None] * len(jobs)
+    known = [size for size in left if size is not None]
+    assert known[-1] == 0
+    assert known == [sum(sizes[done:]) for done in range(1, len(sizes) + 1)][-len(known) :]
 
 
 def test_a_process_that_dies_costs_the_file_it_was_at(preparer: Preparer) -> None:

@@ -1,12 +1,13 @@
 """Identifiers fall into the words a person would search for."""
 
 import os
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_mixer.documents.words import identifier_words, path_words
+from mlx_mixer.documents.words import identifier_words, identifier_words_of_parts, path_words
 from mlx_mixer.word_cutting import split_identifier, words_of
 
 
@@ -45,6 +46,13 @@ def test_words_of_the_index_are_those_of_every_word_by_itself(text: str) -> None
     found = identifier_words(text)
     assert [word for word in found.split() if word.isascii()][: len(pieces)] == sorted(pieces)
     assert pieces or not text.isascii() or not found
+
+
+@given(st.lists(st.one_of(WORDS, st.text(st.sampled_from("abXY09_ ")), st.text()).filter(bool), min_size=1))
+@settings(max_examples=500)
+def test_words_of_parts_are_those_of_each_part_by_itself(parts: list[str]) -> None:
+    ends = list(accumulate(map(len, parts)))
+    assert identifier_words_of_parts("".join(parts), ends) == [identifier_words(part) for part in parts]
 
 
 @given(st.text())
