@@ -80,7 +80,7 @@ def study() -> None:
 @click.option("--texts", multiple=True, type=PATH, help=_TEXTS_HELP)
 @study_options(RecoverySettings)
 def recovery(texts: tuple[Path, ...], **options: Any) -> None:
-    """Recover inputs from outputs by gradient descent (about 20 minutes on 2 cores)."""
+    """Recover inputs from outputs by gradient descent (about 50 minutes on 2 cores)."""
     _run("recovery", RecoverySettings, options, texts)
 
 
