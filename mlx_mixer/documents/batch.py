@@ -11,7 +11,7 @@ from mlx_mixer.documents.words import path_words
 _FILES = 400
 _BYTES = 2_000_000
 _SECONDS = 0.5
-# The first is committed at this many bytes: somebody may be waiting to find something. Towards the end none has fewer.
+# The first is committed at this many bytes: somebody may be waiting to find something. Only the last has fewer.
 _LEAST_BYTES = 100_000
 
 

@@ -18,11 +18,10 @@ from mlx_mixer.documents.meaning import embed_pending
 from mlx_mixer.documents.migrations import migrate
 from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.passages import stored_document
-from mlx_mixer.documents.prepare import chunk_data
-from mlx_mixer.documents.records import ContentData, FileData
+from mlx_mixer.documents.records import ChunkData, ContentData, FileData
 from mlx_mixer.documents.scan import is_inside
 from mlx_mixer.documents.vectors import Meaning, TextEmbedder, VectorIndex
-from mlx_mixer.documents.words import path_words
+from mlx_mixer.documents.words import identifier_words, path_words
 
 MOST_CHUNKS = 20_000
 
@@ -126,10 +125,10 @@ def _copy_content(
     db: Database, copy: Database, content: int, cleaned: Mapping[int, tuple[str, str]], roots: Sequence[bytes]
 ) -> tuple[int, int]:
     """Copy a document and where it lies; return its id in the copy and its number of passages."""
-    chunks = tuple(
-        chunk_data(chunk.start, chunk.line, chunk.page, *cleaned.get(chunk.seq, (chunk.heading, chunk.body)))
-        for chunk in stored_document(db, content).chunks
-    )
+    chunks = []
+    for chunk in stored_document(db, content).chunks:
+        heading, body = cleaned.get(chunk.seq, (chunk.heading, chunk.body))
+        chunks.append(ChunkData(chunk.start, chunk.line, chunk.page, heading, body, identifier_words(body)))
     data = ContentData(str(content).encode(), "copy", 0, "", "", 0, "", "", chunks, pack(chunks))
     (copied,) = save_contents(copy, [data])
     for (path,) in db.execute("SELECT path FROM files WHERE content = ? AND missing_since IS NULL", [content]):

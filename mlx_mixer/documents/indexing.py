@@ -83,7 +83,7 @@ class TextStage:
                 self._tally.cancelled = True
                 break
             take_in()
-            if batch.files and batch.is_full(self._preparer.bytes_left):
+            if batch.is_full(self._preparer.bytes_left):
                 self._commit(batch)
         self._commit(batch)
         self._progress(Progress("scan", self._looked_at))

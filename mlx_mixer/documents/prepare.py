@@ -8,7 +8,7 @@ from mlx_mixer.documents.readers import Reader, read_document
 from mlx_mixer.documents.records import ChunkData, ContentData
 from mlx_mixer.documents.structure import ReadDocument
 from mlx_mixer.documents.unreadable import UnreadableError
-from mlx_mixer.documents.words import identifier_words, identifier_words_of_parts
+from mlx_mixer.documents.words import identifier_words_of_parts
 
 HEADING_SEPARATOR = " › "
 _MAX_HEADING = 200
@@ -45,11 +45,6 @@ def prepare_text(data: bytes, digest: bytes, reader: Reader) -> ContentData | st
     except UnreadableError as error:
         return str(error)
     return prepare_content(document, digest, reader, encoding)
-
-
-def chunk_data(start: int, line: int, page: int | None, heading: str, body: str) -> ChunkData:
-    """Compute what the index needs of one chunk beside its text."""
-    return ChunkData(start, line, page, heading, body, identifier_words(body))
 
 
 def embedding_text(heading: str, body: str) -> str:
