@@ -12,10 +12,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlx_mixer.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class BlasStatus(NamedTuple):
@@ -81,7 +83,9 @@ def blas_threads(count: int) -> Iterator[None]:
         mkl.MKL_Set_Num_Threads(before)
 
 
-def _find_mkl() -> Path | None:
+def _find_mkl() -> "Path | None":
+    from pathlib import Path  # a tenth of the start of a process that needs no BLAS
+
     # The wheel puts its libraries into the environment's lib folder, beside site-packages' parent.
     folders = [Path(sys.prefix) / "lib", Path(site.getuserbase()) / "lib"]
     return next((path for folder in folders for path in sorted(folder.glob("libmkl_rt.so*"))), None)

@@ -18,6 +18,7 @@ READY = b"R"
 EXIT_MEMORY = 77
 _WATCH_SECONDS = 0.05
 _LOOK_SECONDS = 2.0
+_PIPE_BYTES = 1 << 20
 
 
 def serve(arguments: list[str]) -> tuple["queue.SimpleQueue[tuple[str, bytes]]", int]:
@@ -49,31 +50,28 @@ def incoming(descriptor: int) -> "queue.SimpleQueue[tuple[str, bytes]]":
 
 
 def _receive(descriptor: int, requests: "queue.SimpleQueue[tuple[str, bytes]]", parent: int) -> None:
+    received = bytearray()
     while True:
         try:
-            head = _read(descriptor, wire.REQUEST_HEADER.size, parent)
-            name_length, data_length = wire.REQUEST_HEADER.unpack(head)
-            name = wire.unpack_request(_read(descriptor, name_length, parent))
-            requests.put((name, _read(descriptor, data_length, parent)))
+            received += _read(descriptor, parent)
+            while request := wire.take_request(received):
+                requests.put(request)
         except (EOFError, OSError):
             os._exit(0)
         except MemoryError:
             os._exit(EXIT_MEMORY)
 
 
-def _read(descriptor: int, length: int, parent: int) -> bytes:
-    parts, missing = [], length
-    while missing:
-        # Another child of the parent may hold the pipe open after its end.
-        while not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
-            if os.getppid() != parent:
-                raise EOFError
-        part = os.read(descriptor, min(missing, 1 << 20))
-        if not part:
+def _read(descriptor: int, parent: int) -> bytes:
+    """Whatever is in the pipe, many small requests at once."""
+    # Another child of the parent may hold the pipe open after its end.
+    while not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
+        if os.getppid() != parent:
             raise EOFError
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
+    part = os.read(descriptor, _PIPE_BYTES)
+    if not part:
+        raise EOFError
+    return part
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-import selectors
+import select
 import subprocess
 import sys
 import time
@@ -71,7 +71,7 @@ class ChildProcess:
             try:
                 view = view[os.write(self._requests, view[:_PIPE_BYTES]) :]
             except BlockingIOError:
-                _wait(self._requests, selectors.EVENT_WRITE, deadline)
+                _wait(self._requests, select.POLLOUT, deadline)
 
     def receive(self, length: int, deadline: float) -> bytes:
         """Read so many bytes of replies.
@@ -91,7 +91,7 @@ class ChildProcess:
             try:
                 part = os.read(self._replies, min(most, _PIPE_BYTES))
             except BlockingIOError:
-                _wait(self._replies, selectors.EVENT_READ, deadline)
+                _wait(self._replies, select.POLLIN, deadline)
             else:
                 if not part:
                     raise EOFError
@@ -112,7 +112,7 @@ class ChildProcess:
 
 def _wait(descriptor: int, event: int, deadline: float) -> None:
     remaining = deadline - time.monotonic()
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, event)
-        if remaining <= 0 or not selector.select(remaining):
-            raise TimeoutError
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if remaining <= 0 or not poll.poll(remaining * 1000):
+        raise TimeoutError

@@ -42,7 +42,8 @@ def read_file(path: bytes, *, now_ns: int, max_bytes: int = MAX_FILE_BYTES) -> F
         if not stat.S_ISREG(before.st_mode):
             raise UnreadableError("not a regular file")
         data = os.read(descriptor, min(before.st_size, max_bytes) + 1)
-        while len(data) <= max_bytes and (more := os.read(descriptor, _MORE_BYTES)):  # it has grown meanwhile
+        # As much as there was and not a byte more is all of it; otherwise it has grown or shrunk meanwhile.
+        while before.st_size != len(data) <= max_bytes and (more := os.read(descriptor, _MORE_BYTES)):
             data += more
         after = os.fstat(descriptor)
     finally:

@@ -78,14 +78,17 @@ class TextStage:
         unreadable: list[bytes] = []
         mounts: list[bytes] = []
         steps = self._steps(scan(path, root_path, mounts=mounts), known, batch, unreadable)
-        for take_in, _ in self._preparer.in_order(steps):
-            if self._is_cancelled():
-                self._tally.cancelled = True
-                break
-            take_in()
-            if batch.is_full(self._preparer.bytes_left):
-                self._commit(batch)
-        self._commit(batch)
+        try:
+            for take_in, _ in self._preparer.in_order(steps):
+                if self._is_cancelled():
+                    self._tally.cancelled = True
+                    break
+                take_in()
+                if batch.is_full(self._preparer.bytes_left):
+                    self._commit(batch)
+            self._commit(batch)
+        finally:
+            self._stop_looking()
         self._progress(Progress("scan", self._looked_at))
         if not self._tally.cancelled:
             self._hide_missing(known, unreadable)
@@ -136,12 +139,23 @@ class TextStage:
         except OSError as error:
             return partial(self._fail, path, error, batch), None
         digest = content_hash(file.data)
-        stored = find_content(self._db, digest, reader.name, reader.version)
+        stored = self._stored(digest, reader)
         job = Job(file.data, digest, reader) if stored is None else None
         source: Job | int | None = job or stored
         assert source is not None
-        facts = file._replace(data=b"")  # the job lets go of them when it is done
+        # Without the bytes, which the job lets go of when it is done.
+        facts = FileBytes(b"", file.size, file.mtime_ns, file.inode)
         return partial(self._take_in, found, facts, reader, known, batch, source), job
+
+    def _stored(self, digest: bytes, reader: Reader) -> int | None:
+        # Every look outside of a transaction takes and lets go of locks, which is most of its time.
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN")
+        return find_content(self._db, digest, reader.name, reader.version)
+
+    def _stop_looking(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
 
     def _reader(self, path: bytes) -> Reader:
         suffix = path.rpartition(b".")[2]
@@ -250,6 +264,7 @@ class TextStage:
         batch.add(FileData(path, path_words(path, batch.root_path), state="failed", reason=reason))
 
     def _commit(self, batch: Batch) -> None:
+        self._stop_looking()
         if not batch.is_empty():
             if self._identity() != self._library_identity:
                 raise LibraryError("the library's file was deleted or replaced while documents were being added")

@@ -3,7 +3,8 @@
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import not_
 
 from mlx_mixer.documents.structure import ReadDocument
 
@@ -36,13 +37,16 @@ class Units:
         if any(edge and text[edge - 1] != "\n" for edge in edges):
             parts = zip([0, *edges], [*edges, len(text)], strict=True)
             lines = [line for start, end in parts for line in text[start:end].splitlines(keepends=True)]
-        is_ascii = text.isascii()
-        lines, inner = _with_long_lines_cut(lines, largest, is_ascii=is_ascii)
-        self._lines, self._words = lines, list(map(str.strip, lines))
-        self.starts = list(accumulate(map(len, lines), initial=0))
-        sizes = list(map(len if is_ascii else byte_length, self._words))
+        lengths, inner, is_ascii = list(map(len, lines)), list[int](), text.isascii()
+        # No character takes more than four bytes.
+        if max(lengths, default=0) > (largest if is_ascii else largest / 4):
+            lines, inner = _with_long_lines_cut(lines, largest)
+            lengths = list(map(len, lines))
+        self._lines = lines
+        self.starts = list(accumulate(lengths, initial=0))
+        self._sizes = sizes = list(map(len if is_ascii else byte_length, map(str.strip, lines)))
         self.before = list(accumulate(sizes, initial=0))
-        self._blank = [index for index, size in enumerate(sizes) if not size]
+        self._blank = list(compress(range(len(sizes)), map(not_, sizes)))
         # Strengths that are not those of a line.
         self._strengths = dict.fromkeys(inner, _PIECE)
         for start, end in document.blocks:
@@ -71,15 +75,15 @@ class Units:
 
     def _best(self, candidates: Iterable[int], size: int, target: float) -> tuple[int, float]:
         """Return the unit before which to cut best and how good that is, or (0, -1); `size` bytes lie before."""
-        before, lines, words, strengths = self.before, self._lines, self._words, self._strengths
+        before, lines, sizes, strengths = self.before, self._lines, self._sizes, self._strengths
         best, best_value, ideal = 0, -1.0, size + target
         for index in candidates:
             if strengths and index in strengths:
                 strength = strengths[index]
-            elif not words[index]:
+            elif not sizes[index]:
                 strength = _BLANK_LINE
             else:
-                strength = _LINE if words[index - 1] else _AFTER_BLANK_LINE
+                strength = _LINE if sizes[index - 1] else _AFTER_BLANK_LINE
                 if strength > best_value:
                     line = lines[index]
                     strength -= min(len(line) - len(line.lstrip()), 16) / 4
@@ -95,12 +99,8 @@ def byte_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def _with_long_lines_cut(lines: list[str], largest: int, *, is_ascii: bool) -> tuple[list[str], list[int]]:
+def _with_long_lines_cut(lines: list[str], largest: int) -> tuple[list[str], list[int]]:
     """Return lines and pieces of lines, and the indices of the pieces that do not start a line."""
-    longest = max(map(len, lines), default=0)
-    # No character takes more than four bytes.
-    if longest <= largest / 4 or (longest <= largest and is_ascii):
-        return lines, []
     units: list[str] = []
     inner: list[int] = []
     for line in lines:

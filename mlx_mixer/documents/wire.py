@@ -32,9 +32,23 @@ def pack_request(reader: str, data: bytes) -> bytes:
     return REQUEST_HEADER.pack(len(head), len(data)) + head + data
 
 
-def unpack_request(head: bytes) -> str:
-    """Return the name of the reader a request asks for."""
-    return str(json.loads(head)["reader"])
+def take_request(received: bytearray) -> tuple[str, bytes] | None:
+    """Take the first request out of what was received: the name of a reader, and the bytes for it.
+
+    Returns:
+        None while a part of it is missing.
+    """
+    if len(received) < REQUEST_HEADER.size:
+        return None
+    name_length, data_length = REQUEST_HEADER.unpack_from(received)
+    start = REQUEST_HEADER.size + name_length
+    end = start + data_length
+    if len(received) < end:
+        return None
+    name = str(json.loads(received[REQUEST_HEADER.size : start])["reader"])
+    data = bytes(memoryview(received)[start:end])
+    del received[:end]
+    return name, data
 
 
 def pack_document(document: ReadDocument, encoding: str) -> bytes:

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -288,6 +288,23 @@ def test_cancelling_keeps_what_was_done_and_hides_nothing(
     assert counts(library.add([docs])) == {"unchanged": 5, "added": 5}
     assert counts(library.add([docs], is_cancelled=lambda: True)) == {"cancelled": 1}
     assert library.status().documents == 10
+
+
+@pytest.mark.parametrize("how", ["done", "cancelled", "failed"])
+def test_no_transaction_is_left_open(library: Library, tmp_path: Path, how: str) -> None:
+    write_tree(tmp_path / "docs", {f"{number}.md": f"text {number}\n" for number in range(5)})
+
+    def is_cancelled() -> bool:
+        if how == "failed" and asked:
+            raise RuntimeError("no more")
+        asked.append(True)
+        return how == "cancelled" and len(asked) > 3
+
+    asked: list[bool] = []
+    with suppress(RuntimeError):
+        library.add([tmp_path / "docs"], is_cancelled=is_cancelled)
+    assert asked
+    assert not library._connections.get().in_transaction
 
 
 def test_a_walk_that_finds_nothing_new_can_be_cancelled_too(library: Library, tmp_path: Path) -> None:
