@@ -72,7 +72,7 @@ def _utf16_by_pattern(data: bytes) -> str | None:
     """Recognise UTF-16 without a mark: nearly every other byte of Western text is then zero."""
     sample = data[:_SAMPLE]
     half = len(sample) // 2
-    if half < 2 or len(data) % 2:
+    if half < 2 or len(data) % 2 or 0 not in sample:
         return None
     even, odd = sample[0::2].count(0) / half, sample[1::2].count(0) / half
     if odd > 0.5 and even < 0.05:

@@ -85,4 +85,5 @@ def _plain_line_above(text: str, start: int, taken: int) -> str:
 
 def _plain(heading: str) -> str:
     """Take links and emphasis out of a heading."""
-    return _LINK.sub(r"\1", heading).translate(str.maketrans("", "", "*`"))[:_MAX_HEADING].strip()
+    words = _LINK.sub(r"\1", heading) if "[" in heading else heading
+    return words.replace("*", "").replace("`", "")[:_MAX_HEADING].strip()

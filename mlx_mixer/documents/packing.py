@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from json.encoder import encode_basestring
 
 from isal import isal_zlib
 
@@ -22,8 +23,6 @@ BLOCK_CHARACTERS = 5000
 _LEVEL = 1
 # What some searches in a row look at; two megabytes.
 _OPEN_BLOCKS = 256
-# `json.dumps` makes an encoder for every call.
-_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def pack(chunks: Iterable[ChunkData]) -> list[Block]:
@@ -46,7 +45,7 @@ def _packed(first: int, chunks: list[ChunkData]) -> Block:
     # The lengths, in characters, stand before the texts: no letter can be mistaken for what separates them.
     pieces = [chunk.body for chunk in chunks] + [chunk.identifiers for chunk in chunks]
     texts = f"{' '.join(map(str, map(len, pieces)))}\n{''.join(pieces)}"
-    headings = _as_json([chunk.heading for chunk in chunks])
+    headings = f"[{', '.join(encode_basestring(chunk.heading) for chunk in chunks)}]"
     return Block(first, isal_zlib.compress(headings.encode(), _LEVEL), isal_zlib.compress(texts.encode(), _LEVEL))
 
 

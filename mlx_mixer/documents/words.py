@@ -8,7 +8,7 @@ trigram index, and words of two letters are found).
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from mlx_mixer.word_cutting import WORD, camel_pieces, cjk_index_words, has_cjk, script_runs
@@ -71,9 +71,19 @@ def identifier_words_of_parts(text: str, ends: Sequence[int]) -> list[str]:
         text: The text.
         ends: Where each part ends, in order; the first starts where the text does, every other where one ends.
     """
-    if not text.isascii() or any(text[end - 1].isalnum() and text[end].isalnum() for end in ends[:-1]):
-        return [identifier_words(text[start:end]) for start, end in pairwise([0, *ends])]
-    return [" ".join(_distinct_pieces(words)) for words in _words_with_changes(text.encode(), ends)]
+    parts = [text[start:end] for start, end in pairwise([0, *ends])]
+    is_ascii = text.isascii()
+    is_cut = any(_may_be_in_word(text[end - 1]) and _may_be_in_word(text[end]) for end in ends[:-1])
+    if is_cut or (not is_ascii and has_cjk(text)):
+        return list(map(identifier_words, parts))
+    data = text.encode("utf-8", "replace")
+    if not is_ascii:  # from characters to bytes
+        ends = list(accumulate(len(part.encode("utf-8", "replace")) for part in parts))
+    return [" ".join(_distinct_pieces(words)) for words in _words_with_changes(data, ends)]
+
+
+def _may_be_in_word(letter: str) -> bool:
+    return letter.isalnum() or not letter.isascii()
 
 
 def _pieces_beside_cjk(run: str, word: str) -> list[str]:

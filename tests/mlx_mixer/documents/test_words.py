@@ -4,7 +4,7 @@ import os
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlx_mixer.documents.words import identifier_words, identifier_words_of_parts, path_words
@@ -48,7 +48,8 @@ def test_words_of_the_index_are_those_of_every_word_by_itself(text: str) -> None
     assert pieces or not text.isascii() or not found
 
 
-@given(st.lists(st.one_of(WORDS, st.text(st.sampled_from("abXY09_ ")), st.text()).filter(bool), min_size=1))
+@given(st.lists(st.one_of(WORDS, st.text(st.sampled_from("abXY09_ é—")), st.text()).filter(bool), min_size=1))
+@example(["fooBar—", "bazQux"])
 @settings(max_examples=500)
 def test_words_of_parts_are_those_of_each_part_by_itself(parts: list[str]) -> None:
     ends = list(accumulate(map(len, parts)))
