@@ -20,6 +20,9 @@ from mlx_mixer.documents.records import ContentData
 # Of files that lie in the pipe: what it prepares while this process is busy with something else.
 _AHEAD_BYTES = 192_000
 _MEMORY_BYTES = 1 << 30
+# Taking a reply interrupts the thread that stores, so some are taken at once. Meanwhile the process is at what lies in
+# the pipe, which are five times as many milliseconds.
+_REST_SECONDS = 0.003
 
 
 class Job:
@@ -144,6 +147,8 @@ class PreparingProcess:
     def _serve(self, child: ChildProcess) -> None:
         received = bytearray()
         while self._feed(child):
+            if self._waiting:  # so nobody waits for what was begun
+                time.sleep(_REST_SECONDS)
             received += child.receive_some(time.monotonic() + seconds_for(self._begun[0].size))
             self._take_replies(received)
 
