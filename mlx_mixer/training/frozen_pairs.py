@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 
 from mlx_mixer.embedding import Embedder
 from mlx_mixer.training.data import Pair
 from mlx_mixer.training.hard_negatives import Numbers, SameText, Vectors
+from mlx_mixer.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class FrozenPairs:
         return len(self.passages)
 
 
-def embed_pairs(pairs: Sequence[Pair], embedder: Embedder, kept: Path | None = None) -> FrozenPairs:
+def embed_pairs(pairs: Sequence[Pair], embedder: Embedder, kept: Path, ranks: Ranks = ALONE) -> FrozenPairs:
     """Embed pairs once.
 
     Args:
@@ -39,17 +41,33 @@ def embed_pairs(pairs: Sequence[Pair], embedder: Embedder, kept: Path | None = N
         embedder: With what.
         kept: File to keep the vectors in, and to take them from if it is there. They are rounded to float16, as those
             of a library are.
+        ranks: The processes that need them. Each embeds its share, and all have the same; the file is the first one's.
+
+    Raises:
+        MixerError: If another process failed.
     """
-    if kept is not None and kept.exists():
-        with np.load(kept) as found:
-            passages, queries = found["passages"], found["queries"]
-    else:
-        passages = embedder.embed([pair.passage for pair in pairs]).astype(np.float16)
-        queries = embedder.embed([query for pair in pairs for query in pair.queries], "query").astype(np.float16)
-        if kept is not None:
+    texts = {
+        "passages": [pair.passage for pair in pairs],
+        "queries": [query for pair in pairs for query in pair.queries],
+    }
+    rows = {name: np.zeros((len(side), embedder.dims), np.float16) for name, side in texts.items()}
+    is_kept = ranks.share_value(kept.exists)
+    with ranks.together():
+        if not is_kept:
+            share = slice(ranks.rank, None, ranks.size)
+            rows["passages"][share] = embedder.embed(texts["passages"][share])
+            rows["queries"][share] = embedder.embed(texts["queries"][share], "query")
+        elif ranks.is_first:
+            with np.load(kept) as found:
+                rows = {name: found[name] for name in rows}
+    # Every row is zero in all processes but one, so nothing is rounded.
+    whole = {name: np.array(ranks.sum(mx.array(side))) for name, side in rows.items()}
+    with ranks.together():
+        if ranks.is_first and not is_kept:
             partial = kept.with_suffix(".partial.npz")
-            np.savez(partial, passages=passages, queries=queries)
+            np.savez(partial, passages=whole["passages"], queries=whole["queries"])
             partial.replace(kept)
     ways = np.array([len(pair.queries) for pair in pairs], np.int64)
-    vectors = passages.astype(np.float32), queries.astype(np.float32)
-    return FrozenPairs(*vectors, np.cumsum(ways) - ways, SameText(pairs))
+    passages, queries = (whole[name].astype(np.float32) for name in ("passages", "queries"))
+    return FrozenPairs(passages, queries, np.cumsum(ways) - ways, SameText(pairs))
+

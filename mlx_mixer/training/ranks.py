@@ -17,7 +17,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_flatten, tree_unflatten
 
-from mlx_mixer.errors import MixerError, UsageError
+from mlx_mixer.errors import MixerError
 
 Value = TypeVar("Value")
 
@@ -43,15 +43,6 @@ class Ranks:
     def is_alone(self) -> bool:
         """Whether there is no other."""
         return self.size == 1
-
-    def require_one(self, what: str) -> None:
-        """Refuse to do what no several processes can share.
-
-        Raises:
-            UsageError: If there are several.
-        """
-        if not self.is_alone:
-            raise UsageError(f"{what} runs in one process; start it without mlx.launch")
 
     @contextmanager
     def together(self) -> Iterator[None]:

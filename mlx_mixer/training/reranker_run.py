@@ -26,7 +26,7 @@ from mlx_mixer.training.frozen_pairs import embed_pairs
 from mlx_mixer.training.hard_negatives import Numbers, SameText
 from mlx_mixer.training.loop import Batch, LoopSettings, StepReport, TrainingSummary, train
 from mlx_mixer.training.model_folder import write_model
-from mlx_mixer.training.ranks import current_ranks
+from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.word_scores import WordScores
 
@@ -54,7 +54,8 @@ class RerankerRun:
         num_layers: Blocks.
         mixing_size: Their width.
         intermediate_size: Inner width of their channel mixing.
-        batch_size: Lists of candidates of a batch; a step has `loop.accumulate` of them.
+        batch_size: Lists of candidates of what one process computes at once; a step's batch is this times
+            `loop.accumulate`, times the number of processes.
         loop: The loop's dials.
     """
 
@@ -150,17 +151,17 @@ def train_reranker(
     Raises:
         MixerError: If the data, the settings or the folder cannot be used, or the loss stops being a number.
     """
-    current_ranks().require_one("train reranker")
     mx.random.seed(run.loop.seed)
-    source = resolve_model(run.embedder)
-    pairs, valid = _divided(run)
-    embedder = load_embedder(source)
     folder = RunFolder(run.out)
-    folder.open(_decisive(run, embedder, pairs, valid), resume=resume)
+    with folder.ranks.together():
+        source = resolve_model(run.embedder)
+        pairs, valid = _divided(run)
+        embedder = load_embedder(source)
+    folder.open(_decisive(run, embedder, pairs, valid, folder.ranks), resume=resume)
     narrate(f"{len(pairs):,} pairs to learn from, {len(valid):,} held out")
     narrate("embedding them, once")
-    frozen = embed_pairs(pairs, embedder, folder.work / "pairs.npz")
-    held_out = embed_pairs(valid, embedder, folder.work / "valid.npz")
+    frozen = embed_pairs(pairs, embedder, folder.work / "pairs.npz", folder.ranks)
+    held_out = embed_pairs(valid, embedder, folder.work / "valid.npz", folder.ranks)
     if run.words:
         narrate("indexing the words of the passages")
     lists = CandidateLists(frozen, _word_scores(run, pairs), min(run.candidates, len(pairs)))
@@ -176,7 +177,7 @@ def train_reranker(
     summary = train(
         model,
         dropping_loss,
-        list_batches(lists, run),
+        list_batches(lists, run, run.batch_size * run.loop.accumulate * folder.ranks.size),
         run.loop,
         folder,
         report=report,
@@ -190,8 +191,8 @@ def train_reranker(
     return result
 
 
-def list_batches(lists: CandidateLists, run: RerankerRun) -> Callable[[int], tuple[Batch, int]]:
-    """Batches by step, as `dropping_loss` takes them.
+def list_batches(lists: CandidateLists, run: RerankerRun, count: int) -> Callable[[int], tuple[Batch, int]]:
+    """Batches of `count` lists by step, as `dropping_loss` takes them.
 
     Half of the batches have fewer candidates than the weights cover, as a search with few hits has.
     """
@@ -200,7 +201,7 @@ def list_batches(lists: CandidateLists, run: RerankerRun) -> Callable[[int], tup
     def batch_at(step: int) -> tuple[Batch, int]:
         rng = np.random.default_rng((run.loop.seed, step))
         size = lists.count if rng.random() < 0.5 else int(rng.choice(sizes))
-        drawn = draw_lists(lists, run.batch_size * run.loop.accumulate, size, rng)
+        drawn = draw_lists(lists, count, size, rng)
         parts = drawn if run.words else (drawn.embeddings, drawn.places)
         keys = rng.integers(2**32, size=(len(drawn.places), 2), dtype=np.uint32)
         return tuple(mx.array(part) for part in (keys, *parts)), drawn.scores.size
@@ -213,13 +214,13 @@ def dropping_loss(model: RetrievalMixer, keys: mx.array, embeddings: mx.array, *
 
     Args:
         model: The model.
-        keys: ``(B, 2)`` uint32, so that a batch can be shared out; the first row decides what is left out.
+        keys: ``(B, 2)`` uint32: each decides what is left out of its own list, however a batch is shared out.
         embeddings: As there.
         others: As there.
     """
-    lists, rows, dims = embeddings.shape
-    kept = mx.random.bernoulli(1 - _DROPPED, (lists, rows - 1, dims), key=keys[0]) / (1 - _DROPPED)
-    return match_loss(model, embeddings, *others, kept=kept)
+    _, rows, dims = embeddings.shape
+    kept = mx.vmap(lambda key: mx.random.bernoulli(1 - _DROPPED, (rows - 1, dims), key=key))(keys)
+    return match_loss(model, embeddings, *others, kept=kept / (1 - _DROPPED))
 
 
 def _word_scores(run: RerankerRun, pairs: Sequence[Pair]) -> WordScores | None:
@@ -333,7 +334,9 @@ def _is_first(ranks: Numbers) -> np.ndarray[Any, np.dtype[np.float64]]:
     return (ranks == 1).astype(np.float64)
 
 
-def _decisive(run: RerankerRun, embedder: Embedder, pairs: Sequence[Pair], valid: Sequence[Pair]) -> dict[str, Any]:
+def _decisive(
+    run: RerankerRun, embedder: Embedder, pairs: Sequence[Pair], valid: Sequence[Pair], ranks: Ranks
+) -> dict[str, Any]:
     """What must not change when a run is resumed."""
     names = ("candidates", "words", "mix_candidates", "num_layers", "mixing_size", "intermediate_size", "batch_size")
     return {
@@ -343,5 +346,5 @@ def _decisive(run: RerankerRun, embedder: Embedder, pairs: Sequence[Pair], valid
         "pairs": len(pairs),
         "valid": len(valid),
         "characters": sum(len(pair.passage) for pair in [*pairs, *valid]),
-        **run.loop.decisive(),
+        **run.loop.decisive(ranks.size),
     }

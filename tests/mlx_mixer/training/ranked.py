@@ -1,8 +1,8 @@
 """One of several processes that train together: `python ranked.py KIND HAPPENS DATA OUT [--resume]`.
 
-KIND is "language", "autoencoder" or "retrieval"; "bags" is retrieval by token vectors alone. HAPPENS is "nothing", or
-what happens at step 5 to the second process: "killed", "fails", or "stops" for Ctrl+C. A process on its own takes the
-batch of two.
+KIND is "language", "autoencoder", "reranker" or "retrieval"; "bags" is retrieval by token vectors alone. HAPPENS is
+"nothing", or what happens at step 5 to the second process: "killed", "fails", or "stops" for Ctrl+C. A process on its
+own takes the batch of two.
 """
 
 import os
@@ -19,6 +19,7 @@ from mlx_mixer.training.language_run import train_language
 from mlx_mixer.training.loop import Batch, LoopSettings
 from mlx_mixer.training.pair_batches import PairSettings
 from mlx_mixer.training.ranks import current_ranks
+from mlx_mixer.training.reranker_run import RerankerRun, train_reranker
 from mlx_mixer.training.retrieval_run import RetrievalRun, train_retrieval
 from tests.mlx_mixer.training.runs import language_run
 
@@ -46,6 +47,20 @@ def run(kind: str, data: Path, out: Path, *, resume: bool) -> None:
             loop=LoopSettings(**dials),  # type: ignore[arg-type]
         )
         train_autoencoder(autoencoder, resume=resume, report=lambda _: None, narrate=print)
+        return
+    if kind == "reranker":
+        reranker = RerankerRun(
+            pairs=[data / "pairs.jsonl"],
+            out=out,
+            held_out=0.3,
+            candidates=6,
+            num_layers=1,
+            mixing_size=8,
+            intermediate_size=16,
+            batch_size=4 if current_ranks().size == 2 else 8,
+            loop=LoopSettings(**dials),  # type: ignore[arg-type]
+        )
+        train_reranker(reranker, resume=resume, report=lambda _: None, narrate=print)
         return
     retrieval = RetrievalRun(
         pairs=[data / "pairs.jsonl"],

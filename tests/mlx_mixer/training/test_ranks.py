@@ -176,6 +176,25 @@ def test_an_autoencoder_takes_the_course_of_one_process_too(data: Path, tmp_path
     np.testing.assert_allclose(scores(two), scores(one), rtol=1e-5)
 
 
+def test_a_reranker_takes_the_course_of_one_process_too(data: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folders, out in (([data], one), ([data, data], two)):
+        for code, said in run("reranker", "nothing", folders, out):
+            assert code == 0, said
+    same_course(two, one, without=["score.bias"])
+    np.testing.assert_allclose(scores(two), scores(one))
+
+
+def test_processes_go_on_with_the_vectors_that_the_first_one_kept(data: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert [code for code, _ in run("reranker", "nothing", [data], one)] == [0]
+    assert [code for code, _ in run("reranker", "killed", [data, data], two)] == [1, -signal.SIGKILL]
+    assert (two / "training" / "pairs.npz").exists()
+    for code, said in run("reranker", "nothing", [data, data], two, "--resume"):
+        assert code == 0, said
+    same_course(two, one, without=["score.bias"])
+
+
 def test_the_launcher_of_mlx_starts_the_command(data: Path, tmp_path: Path, whole: Path) -> None:
     """As documented: `mlx.launch -n 2 --backend ring -- mlx-mixer train language ...`."""
     launcher = Path(sys.executable).with_name("mlx.launch")
