@@ -14,6 +14,7 @@ from mlx_mixer.cli.train_options import (
     finish,
     loop_options,
     loop_settings,
+    model_named,
     seconds_since,
     sources,
     texts_argument,
@@ -23,7 +24,7 @@ from mlx_mixer.cli.train_options import (
 @click.command()
 @texts_argument("texts")
 @click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
-@click.option("--init", type=PATH, help="Autoencoder to start from.")
+@click.option("--init", type=model_named, metavar="MODEL", help="Autoencoder to start from.")
 @click.option("--tokenizer", type=PATH, help="Folder of the tokenizer of a fresh model.")
 @click.option("--valid", multiple=True, type=PATH, help="Texts to judge by; 2 % of the windows by default.")
 @click.option("--hidden-size", default=256, show_default=True, help="Width of a fresh model, and of its vectors.")

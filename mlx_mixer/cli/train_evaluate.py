@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mlx_mixer.cli.output import narrate, print_json
-from mlx_mixer.cli.train_options import PATH
+from mlx_mixer.cli.train_options import PATH, model_named
 from mlx_mixer.errors import UsageError
 
 # Keys of a row of figures that are no accuracies.
@@ -14,7 +14,7 @@ _NO_WAYS = ("candidates", "half_width", "queries", "differences")
 
 
 @click.command()
-@click.argument("model", type=PATH)
+@click.argument("model", type=model_named)
 @click.argument("pairs", nargs=-1, required=True, type=PATH)
 @click.option("--dims", type=int, help="Compare the first so many values of the vectors alone.")
 @click.option(

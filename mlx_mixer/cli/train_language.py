@@ -12,6 +12,7 @@ from mlx_mixer.cli.train_options import (
     finish_run,
     loop_options,
     loop_settings,
+    model_named,
     narrate_first,
     sources,
     texts_argument,
@@ -21,7 +22,7 @@ from mlx_mixer.cli.train_options import (
 @click.command()
 @texts_argument("data")
 @click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
-@click.option("--init", type=PATH, help="Model folder to start from.")
+@click.option("--init", type=model_named, metavar="MODEL", help="Model folder or name to start from.")
 @click.option("--tokenizer", type=PATH, help="Folder of the tokenizer of a fresh model.")
 @click.option("--valid", multiple=True, type=PATH, help="Held-out texts that decide which weights are kept.")
 @click.option("--hidden-size", default=256, show_default=True, help="Width of a fresh model.")

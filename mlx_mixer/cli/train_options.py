@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 
 
+def model_named(name: str) -> Path:
+    """The folder of what names a model everywhere: a folder, a name below the models folder, or "default"."""
+    from mlx_mixer.checkpoint import resolve_model
+
+    return resolve_model(name)
+
+
 def loop_options(
     steps: int, learning_rate: float, warmup: int, *, validate_every: int = 100, has_half: bool = True
 ) -> Callable[[Any], Any]:

@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from mlx_mixer.cli.train_docs import PairsOrDocs
-from mlx_mixer.cli.train_options import PATH, Progress, finish_run, loop_options, loop_settings, narrate_first
+from mlx_mixer.cli.train_options import (
+    PATH,
+    Progress,
+    finish_run,
+    loop_options,
+    loop_settings,
+    model_named,
+    narrate_first,
+)
 
 # Options that `RetrievalRun` knows by the same name.
 _RUN_OPTIONS = (
@@ -33,7 +41,7 @@ def sizes(_context: click.Context, _parameter: click.Parameter, value: str | Non
     "mlx-mixer train retrieval --docs --help.",
 )
 @click.argument("pairs", nargs=-1, required=True, type=PATH)
-@click.option("--init", required=True, type=PATH, help="Model folder to start from.")
+@click.option("--init", required=True, type=model_named, metavar="MODEL", help="Model folder or name to start from.")
 @click.option("-o", "--out", required=True, type=PATH, help="Model folder to make.")
 @click.option("--valid", multiple=True, type=PATH, help="Pairs that decide which weights are kept; may be repeated.")
 @click.option("--batch-size", default=512, show_default=True, help="Pairs of a batch.")

@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 
 from mlx_mixer.cli.output import narrate
-from mlx_mixer.cli.train_options import PATH, finish, seconds_since
+from mlx_mixer.cli.train_options import PATH, finish, model_named, seconds_since
 
 
 @click.command()
 @click.argument("pairs", nargs=-1, required=True, type=PATH)
-@click.option("--model", required=True, type=PATH, help="Model folder of the teacher.")
+@click.option("--model", required=True, type=model_named, metavar="MODEL", help="The teacher: a model folder or name.")
 @click.option("-o", "--out", required=True, type=PATH, help="File to make, named .safetensors.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def teacher(pairs: tuple[Path, ...], model: Path, out: Path, as_json: bool) -> None:

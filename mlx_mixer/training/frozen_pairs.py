@@ -70,4 +70,3 @@ def embed_pairs(pairs: Sequence[Pair], embedder: Embedder, kept: Path, ranks: Ra
     ways = np.array([len(pair.queries) for pair in pairs], np.int64)
     passages, queries = (whole[name].astype(np.float32) for name in ("passages", "queries"))
     return FrozenPairs(passages, queries, np.cumsum(ways) - ways, SameText(pairs))
-

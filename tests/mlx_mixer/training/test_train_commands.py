@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mlx_mixer.cli.train import train
 from mlx_mixer.documents.library import Library
-from mlx_mixer.errors import MixerError, UsageError
+from mlx_mixer.errors import MixerError, ModelNotFoundError, UsageError
 from tests.mlx_mixer.training.runs import write_data
 
 SIZES = ["--hidden-size", "16", "--layers", "1", "--context-length", "24", "--intermediate-size", "16"]
@@ -115,8 +115,23 @@ def test_texts_come_from_a_pipe_and_from_the_library(tmp_path: Path, monkeypatch
     assert trained["steps"] == 2
 
 
+def test_a_model_is_named_as_everywhere(tmp_path: Path) -> None:
+    pairs = write_data(tmp_path / "data") / "pairs.jsonl"
+    figures, _ = succeed("evaluate", "default", pairs, "--queries", "50", "--no-writing", "--json")
+    assert figures["pairs.jsonl"]["top1"][0]["mixer"] > 0
+    loop = ("--steps", "1", "--warmup-steps", "0", "--json")
+    for kind in ("retrieval", "language"):
+        trained, _ = succeed(kind, pairs, "--init", "default", "--out", tmp_path / kind, *loop)
+        assert trained["steps"] == 1
+    taught, _ = succeed("teacher", pairs, "--model", "default", "-o", tmp_path / "t.safetensors", "--json")
+    assert taught["passages"] == 120
+    unknown = CliRunner().invoke(train, ["evaluate", "no-such-model", str(pairs)])
+    assert isinstance(unknown.exception, ModelNotFoundError)
+    assert "see: mlx-mixer models list" in str(unknown.exception)
+
+
 def test_sizes_that_are_none_are_a_wrong_use() -> None:
-    arguments = ["retrieval", "x.jsonl", "--init", "a", "-o", "b", "--matryoshka", "64;128"]
+    arguments = ["retrieval", "x.jsonl", "--init", "default", "-o", "b", "--matryoshka", "64;128"]
     result = CliRunner().invoke(train, arguments)
     assert result.exit_code == 2
     assert "'64;128' is no list of sizes" in result.output
