@@ -118,10 +118,14 @@ def _joined(document: ReadDocument, sizes: ChunkSizes) -> Iterator[_Span]:
             continue
         start, _, size, heading, page = last
         _, end, more, inner, next_page = span
-        if (
-            size + more <= target
-            and (page == next_page or not pages_are_apart)
-            and (size < trifle or more < trifle or (size < minimum and inner[: len(heading)] == heading))
+        # Blank lines are no chunk of their own, however large what stands beside them is.
+        if (page == next_page or not pages_are_apart) and (
+            not size
+            or not more
+            or (
+                size + more <= target
+                and (size < trifle or more < trifle or (size < minimum and inner[: len(heading)] == heading))
+            )
         ):
             last = (start, end, size + more, _heading_of_both(size, heading, more, inner), page)
         else:

@@ -33,33 +33,33 @@ class Reader(NamedTuple):
     max_bytes: int = 20 * _MB
 
 
-_LANGUAGES = {suffix: Reader(f"source-{name}", 1, read) for name, suffixes, read in languages() for suffix in suffixes}
-_TEXT = Reader("text", 2, ReadDocument)
-_MARKDOWN = Reader("markdown", 2, read_markdown)
-_PYTHON = Reader("python", 3, read_python)
+_LANGUAGES = {suffix: Reader(f"source-{name}", 2, read) for name, suffixes, read in languages() for suffix in suffixes}
+_TEXT = Reader("text", 3, ReadDocument)
+_MARKDOWN = Reader("markdown", 3, read_markdown)
+_PYTHON = Reader("python", 4, read_python)
 # Files with pictures in them are large while their text is not.
 _LARGE = 100 * _MB
 _BY_SUFFIX = {
     **_LANGUAGES,
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd"), _MARKDOWN),
     **dict.fromkeys((".py", ".pyi", ".pyw"), _PYTHON),
-    **dict.fromkeys((".rst", ".rest"), Reader("rst", 1, read_rst)),
-    ".org": Reader("org", 1, read_org),
-    **dict.fromkeys((".adoc", ".asciidoc"), Reader("asciidoc", 1, read_asciidoc)),
-    **dict.fromkeys((".tex", ".latex", ".ltx"), Reader("latex", 1, read_latex)),
-    ".pdf": Reader("pdf", 1, max_bytes=_LARGE),
-    **dict.fromkeys((".html", ".htm", ".xhtml"), Reader("html", 1)),
-    **dict.fromkeys((".docx", ".docm", ".dotx"), Reader("docx", 1, max_bytes=_LARGE)),
-    **dict.fromkeys((".odt", ".ott", ".ods", ".odp"), Reader("opendocument", 1, max_bytes=_LARGE)),
-    ".epub": Reader("epub", 1, max_bytes=_LARGE),
-    **dict.fromkeys((".pptx", ".pptm", ".ppsx"), Reader("pptx", 1, max_bytes=_LARGE)),
-    **dict.fromkeys((".xlsx", ".xlsm"), Reader("xlsx", 1, max_bytes=_LARGE)),
-    ".ipynb": Reader("notebook", 1),
-    ".eml": Reader("mail", 1, max_bytes=_LARGE),
-    **dict.fromkeys((".mbox", ".mbx"), Reader("mailbox", 1, max_bytes=_LARGE)),
-    **dict.fromkeys((".csv", ".tsv"), Reader("delimited", 1)),
-    **dict.fromkeys((".json", ".geojson", ".webmanifest"), Reader("json", 1)),
-    ".rtf": Reader("rtf", 1),
+    **dict.fromkeys((".rst", ".rest"), Reader("rst", 2, read_rst)),
+    ".org": Reader("org", 2, read_org),
+    **dict.fromkeys((".adoc", ".asciidoc"), Reader("asciidoc", 2, read_asciidoc)),
+    **dict.fromkeys((".tex", ".latex", ".ltx"), Reader("latex", 2, read_latex)),
+    ".pdf": Reader("pdf", 2, max_bytes=_LARGE),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), Reader("html", 2)),
+    **dict.fromkeys((".docx", ".docm", ".dotx"), Reader("docx", 2, max_bytes=_LARGE)),
+    **dict.fromkeys((".odt", ".ott", ".ods", ".odp"), Reader("opendocument", 2, max_bytes=_LARGE)),
+    ".epub": Reader("epub", 2, max_bytes=_LARGE),
+    **dict.fromkeys((".pptx", ".pptm", ".ppsx"), Reader("pptx", 2, max_bytes=_LARGE)),
+    **dict.fromkeys((".xlsx", ".xlsm"), Reader("xlsx", 2, max_bytes=_LARGE)),
+    ".ipynb": Reader("notebook", 2),
+    ".eml": Reader("mail", 2, max_bytes=_LARGE),
+    **dict.fromkeys((".mbox", ".mbx"), Reader("mailbox", 2, max_bytes=_LARGE)),
+    **dict.fromkeys((".csv", ".tsv"), Reader("delimited", 2)),
+    **dict.fromkeys((".json", ".geojson", ".webmanifest"), Reader("json", 2)),
+    ".rtf": Reader("rtf", 2),
 }
 _BY_NAME = {reader.name: reader for reader in (_TEXT, *_BY_SUFFIX.values())}
 
