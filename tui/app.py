@@ -56,6 +56,8 @@ STOP_SECONDS = 0.5
 MODES: tuple[messages.Mode, ...] = ("write", "search", "chat")
 
 _SIGNALS = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}
+# Between two looks whether the terminal is still there.
+_LOOK_SECONDS = 1.0
 
 
 class MixerApp(App[int]):
@@ -130,6 +132,13 @@ class MixerApp(App[int]):
         loop = asyncio.get_running_loop()
         for number, code in _SIGNALS.items():
             loop.add_signal_handler(number, self._end, code)
+        self.set_interval(_LOOK_SECONDS, self._end_without_terminal)
+
+    def _end_without_terminal(self) -> None:
+        # Whoever started the application may be told that the terminal has gone, and keep it to itself.
+        stdin = sys.__stdin__
+        if stdin is None or not stdin.isatty():
+            self._end(_SIGNALS[signal.SIGHUP])
 
     def _start_work(self) -> None:
         """Begin what takes time, now that there is something to see."""

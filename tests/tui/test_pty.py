@@ -16,7 +16,7 @@ from tests.tui.pseudo_terminal import PseudoTerminal
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "mlx_mixer"]
-CTRL_N, CTRL_Q = "\x0e", "\x11"
+CTRL_G, CTRL_N, CTRL_Q = "\x07", "\x0e", "\x11"
 # Its vocabulary lacks the token that ends a text, so that it writes until it is stopped.
 NEVER_ENDS = {"vocab_size": 256, "eos_token_id": None}
 F3, F4, F6 = "\x1bOR", "\x1bOS", "\x1b[17~"
@@ -146,6 +146,33 @@ def test_closing_the_window_ends_the_program(start: Start) -> None:
     terminal.wait_for("Write a beginning")
     terminal.hang_up()
     assert terminal.process.wait(30) == 129
+
+
+# Told of the end of the terminal, as the first process of a session is, and keeping it to itself, as make does.
+SILENT_PARENT = """
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, lambda *_: None)
+sys.exit(subprocess.run([sys.executable, "-m", "mlx_mixer"]).returncode)
+"""
+
+
+@pytest.mark.parametrize("has_editor", [False, True])
+def test_closing_the_window_ends_a_program_that_nobody_tells_of_it(
+    start: Start, home: Path, tmp_path: Path, *, has_editor: bool
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\necho it is open\ncat > /dev/null\n")
+    editor.chmod(0o755)
+    terminal = start([sys.executable, "-c", SILENT_PARENT], EDITOR=str(editor))
+    terminal.wait_for("Write a beginning")
+    terminal.type("unsaved words")
+    terminal.wait_for("unsaved words")
+    if has_editor:
+        terminal.type(CTRL_G)
+        terminal.wait_for("it is open")
+    terminal.hang_up()
+    assert terminal.process.wait(30) == 129
+    assert (home / "data" / "draft.txt").read_text() == "unsaved words"
 
 
 HUNG = """
