@@ -2,7 +2,7 @@
 
 import re
 
-from mlx_mixer.documents.structure import ReadDocument, Section
+from mlx_mixer.documents.structure import ReadDocument, Section, shortened
 
 # Lines that may be a fence, a heading or the line under one. Few lines are, and this finds them quickly.
 _SPECIAL_LINE = re.compile(r"\n {0,3}(?:(`{3,}|~{3,})|#|=|-++[ \t]*+(?=\n|\Z))")
@@ -42,7 +42,7 @@ def _front_matter(text: str) -> tuple[int, str]:
         return 0, ""
     matches = (_FRONT_TITLE.match(line) for line in lines[1:end] if len(line) <= _MAX_LINE)
     title = next((match[1].strip("\"' ") for match in matches if match), "")
-    return sum(len(line) + 1 for line in lines[: end + 1]), title[:_MAX_HEADING]
+    return sum(len(line) + 1 for line in lines[: end + 1]), shortened(title, _MAX_HEADING)
 
 
 def _headings_and_fences(text: str, first: int) -> tuple[list[tuple[int, int, str]], list[tuple[int, int]]]:
@@ -86,4 +86,4 @@ def _plain_line_above(text: str, start: int, taken: int) -> str:
 def _plain(heading: str) -> str:
     """Take links and emphasis out of a heading."""
     words = _LINK.sub(r"\1", heading) if "[" in heading else heading
-    return words.replace("*", "").replace("`", "")[:_MAX_HEADING].strip()
+    return shortened(words.replace("*", "").replace("`", ""), _MAX_HEADING)

@@ -2,7 +2,7 @@
 
 import re
 
-from mlx_mixer.documents.structure import ReadDocument, Section
+from mlx_mixer.documents.structure import ReadDocument, Section, shortened
 
 _MAX_HEADING = 120
 _MAX_LINE = 1000
@@ -50,7 +50,7 @@ def read_rst(text: str) -> ReadDocument:
             kind = (under[0], is_overlined)
             if kind not in levels:
                 levels.append(kind)
-            words = _RST_ROLE.sub(lambda match: match[1] or match[2], line.strip())[:_MAX_HEADING]
+            words = shortened(_RST_ROLE.sub(lambda match: match[1] or match[2], line), _MAX_HEADING)
             path = (*path[: levels.index(kind)], words)
             title = title or words
             sections[offset - len(over) - 1 if is_overlined else offset] = path
@@ -72,7 +72,7 @@ def _is_adornment(line: str) -> bool:
 
 def _document(text: str, title: str, sections: dict[int, tuple[str, ...]]) -> ReadDocument:
     kept = (Section(start, heading) for start, heading in sorted(sections.items()) if start < len(text) or not start)
-    return ReadDocument(text, title[:_MAX_HEADING].strip(), tuple(kept))
+    return ReadDocument(text, shortened(title, _MAX_HEADING), tuple(kept))
 
 
 def read_org(text: str) -> ReadDocument:
@@ -90,7 +90,7 @@ def _by_marks(text: str, pattern: "re.Pattern[str]", title: str) -> ReadDocument
     sections: dict[int, tuple[str, ...]] = {0: ()}
     path: list[tuple[int, str]] = []
     for match in pattern.finditer(text):
-        level, words = len(match[1]), match[2][:_MAX_HEADING].strip()
+        level, words = len(match[1]), shortened(match[2], _MAX_HEADING)
         path = [*(entry for entry in path if entry[0] < level), (level, words)]
         sections[match.start()] = tuple(heading for _, heading in path)
         title = title or words
@@ -109,7 +109,7 @@ def read_latex(text: str) -> ReadDocument:
     for match in _LATEX_HEADING.finditer(text):
         before = _plain_latex(text[position : match.start()])
         length += len(before)
-        words = _plain_latex(match[2]).strip()[:_MAX_HEADING]
+        words = shortened(_plain_latex(match[2]), _MAX_HEADING)
         level = _LATEX_LEVELS[match[1]]
         path = [*(entry for entry in path if entry[0] < level), (level, words)]
         sections[length] = tuple(heading for _, heading in path if heading)

@@ -6,7 +6,7 @@ from mlx_mixer.documents.chunk import chunk_document
 from mlx_mixer.documents.packing import pack
 from mlx_mixer.documents.readers import Reader, read_document
 from mlx_mixer.documents.records import ChunkData, ContentData
-from mlx_mixer.documents.structure import ReadDocument
+from mlx_mixer.documents.structure import ReadDocument, shortened
 from mlx_mixer.documents.unreadable import UnreadableError
 from mlx_mixer.documents.words import identifier_words_of_parts
 
@@ -56,4 +56,4 @@ def _heading(title: str, path: Iterable[str]) -> str:
     parts = [part for part in path if part]
     if title and title not in parts[:1]:
         parts.insert(0, title)
-    return HEADING_SEPARATOR.join(parts)[:_MAX_HEADING]
+    return shortened(HEADING_SEPARATOR.join(parts), _MAX_HEADING)

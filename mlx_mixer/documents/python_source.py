@@ -5,7 +5,7 @@ import re
 
 from mlx_mixer.documents.python_outline import outline
 from mlx_mixer.documents.python_strings import SIMPLE, TRIPLE_DOUBLE, TRIPLE_SINGLE, with_strings_in_one_line
-from mlx_mixer.documents.structure import ReadDocument, Section
+from mlx_mixer.documents.structure import ReadDocument, Section, shortened
 
 _MAX_TITLE = 100
 _DOCSTRING = re.compile(
@@ -28,4 +28,4 @@ def _title(text: str) -> str:
         docstring = ast.literal_eval(match[1]) if match else ""
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return ""
-    return str(docstring).strip().split("\n", 1)[0].rstrip()[:_MAX_TITLE]
+    return shortened(str(docstring).strip().split("\n", 1)[0], _MAX_TITLE)

@@ -14,6 +14,15 @@ def page_label(kind: str, page: int | None) -> str:
     return "" if page is None else f"{_PAGE_NAMES.get(kind, kind)} {page}"
 
 
+def shortened(words: str, most: int) -> str:
+    """A heading of at most so many characters; a longer one ends after a whole word if it can, with an ellipsis."""
+    words = words.strip()
+    if len(words) <= most:
+        return words
+    end = words.rfind(" ", most // 2, most)
+    return f"{words[: end if end > 0 else most - 1].rstrip()}…"
+
+
 class Section(NamedTuple):
     """A part of a text under one heading; it lasts until the next one starts.
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from mlx_mixer.documents.encodings import clean
 from mlx_mixer.documents.formats.limits import FullError, Limits
-from mlx_mixer.documents.structure import PageKind, ReadDocument, Section
+from mlx_mixer.documents.structure import PageKind, ReadDocument, Section, shortened
 
 _MAX_HEADING = 120
 # Headings nested deeper than this say nothing that a line of search results could show.
@@ -185,4 +185,4 @@ class Builder:
 
 def heading_words(text: str) -> str:
     """A heading on one line, at most 120 characters."""
-    return _SPACE.sub(" ", clean(text[:1000])).strip()[:_MAX_HEADING]
+    return shortened(_SPACE.sub(" ", clean(text[:1000])), _MAX_HEADING)
