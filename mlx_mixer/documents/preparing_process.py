@@ -20,8 +20,8 @@ from mlx_mixer.documents.records import ContentData
 # Of files that lie in the pipe: what it prepares while this process is busy with something else.
 _AHEAD_BYTES = 192_000
 _MEMORY_BYTES = 1 << 30
-# Taking a reply interrupts the thread that stores, so some are taken at once. Meanwhile the process is at what lies in
-# the pipe, which are five times as many milliseconds.
+# Taking a reply interrupts the thread that stores, so some are taken at once. Meanwhile the process is busy with what
+# lies in the pipe, for several times as long.
 _REST_SECONDS = 0.003
 
 
