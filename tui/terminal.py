@@ -35,15 +35,16 @@ def screen_to_itself(log_file: Path) -> Iterator[TextIO]:
     saved = {number: os.dup(number) for number in (1, 2)}
     terminal = os.fdopen(os.dup(saved[1]), "w", encoding="utf-8", errors="replace")
     log = _open_log(log_file)
-    before = sys.__stderr__
+    before = sys.__stdout__, sys.__stderr__
     try:
         for number in saved:
             os.dup2(log, number)
-        # Textual's driver draws to `sys.__stderr__`, whatever file descriptor that is.
-        sys.__stderr__ = terminal  # type: ignore[misc]  # declared Final, but the driver offers no other way
+        # Textual's driver draws to `sys.__stderr__`, and how large the terminal is it asks `sys.__stdout__`, whatever
+        # file descriptors these are.
+        sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc]  # declared Final, but there is no other way
         yield terminal
     finally:
-        sys.__stderr__ = before  # type: ignore[misc]  # see above
+        sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]  # see above
         for number, original in saved.items():
             os.dup2(original, number)
             os.close(original)

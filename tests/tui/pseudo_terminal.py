@@ -107,7 +107,7 @@ class PseudoTerminal:
         self.screen = DrawnScreen(*size)
         self.output = ""
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        _set_size(slave, *size)
         self.settings_before = termios.tcgetattr(slave)
         self._slave = slave
         self.process = subprocess.Popen(
@@ -170,6 +170,11 @@ class PseudoTerminal:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size, as dragging its window does; what it showed is gone."""
+        self.screen = DrawnScreen(columns, rows)
+        _set_size(self._master, columns, rows)
+
     def hang_up(self) -> None:
         """Close the terminal, as closing its window does."""
         for descriptor in (self._slave, self._master):
@@ -202,3 +207,7 @@ class PseudoTerminal:
             modes.get(mode, "l") == "l" for mode in ("?1049", "?1000", "?1002", "?1003", "?1006", "?2004", "?1004")
         )
         return off and modes.get("?25") == "h" and termios.tcgetattr(self._slave) == self.settings_before
+
+
+def _set_size(terminal: int, columns: int, rows: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -148,6 +148,18 @@ def test_closing_the_window_ends_the_program(start: Start) -> None:
     assert terminal.process.wait(30) == 129
 
 
+def test_the_whole_terminal_is_used_whatever_its_size(start: Start) -> None:
+    def fills(screen: str) -> bool:
+        rows = screen.split("\n")
+        return len(rows[0]) > terminal.screen.columns - 3 and "^P Commands" in rows[-1]
+
+    terminal = start(size=(110, 34))
+    terminal.wait_for(fills)
+    for size in ((64, 18), (140, 40)):
+        terminal.resize(*size)
+        terminal.wait_for(fills)
+
+
 # Told of the end of the terminal, as the first process of a session is, and keeping it to itself, as make does.
 SILENT_PARENT = """
 import signal, subprocess, sys
