@@ -20,7 +20,7 @@ def shortened(words: str, most: int) -> str:
     if len(words) <= most:
         return words
     end = words.rfind(" ", most // 2, most)
-    return f"{words[: end if end > 0 else most - 1].rstrip()}…"
+    return f"{words[: end if end > 0 else most - 1].rstrip(' ,;:')}…"
 
 
 class Section(NamedTuple):
