@@ -35,7 +35,7 @@ def camel_pieces(word: str) -> list[str]:
 
 def has_cjk(text: str) -> bool:
     """Whether a text has Chinese, Japanese or Korean letters."""
-    return _cjk_run().search(text) is not None
+    return not text.isascii() and _cjk_run().search(text) is not None
 
 
 def script_runs(word: str) -> list[str]:

@@ -74,7 +74,7 @@ class WordTokenizer:
 
 def stems_of(word: str) -> list[str]:
     """Stems of a word of letters and digits: its own, then those of its parts."""
-    if not word.isascii() and has_cjk(word):
+    if has_cjk(word):
         pieces = [piece for run in script_runs(word) for piece in (cjk_pairs(run) if has_cjk(run) else [run])]
     else:
         pieces = [word, *(piece for piece in camel_pieces(word) if len(piece) > 1)]

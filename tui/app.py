@@ -45,6 +45,7 @@ from tui.screens.search import SearchScreen
 from tui.screens.training import TrainingScreen
 from tui.screens.write import WriteScreen
 from tui.session import Session
+from tui.terminal import terminal_problem
 from tui.themes import THEMES
 from tui.widgets.plain import notice, short_path
 
@@ -136,8 +137,7 @@ class MixerApp(App[int]):
 
     def _end_without_terminal(self) -> None:
         # Whoever started the application may be told that the terminal has gone, and keep it to itself.
-        stdin = sys.__stdin__
-        if stdin is None or not stdin.isatty():
+        if terminal_problem(os.environ, sys.__stdin__, sys.__stdout__):
             self._end(_SIGNALS[signal.SIGHUP])
 
     def _start_work(self) -> None:

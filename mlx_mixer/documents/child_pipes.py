@@ -14,11 +14,12 @@ from mlx_mixer.documents import wire
 
 # What a child says once, when it is ready.
 READY = b"R"
+# Read or written at once, and what a pipe holds where the system can be asked for it.
+PIPE_BYTES = 1 << 20
 # A child ends by itself where it would fill the memory; a process may have let go of it only in part.
 EXIT_MEMORY = 77
 _WATCH_SECONDS = 0.05
 _LOOK_SECONDS = 2.0
-_PIPE_BYTES = 1 << 20
 
 
 def serve(arguments: list[str]) -> tuple["queue.SimpleQueue[tuple[str, bytes]]", int]:
@@ -68,7 +69,7 @@ def _read(descriptor: int, parent: int) -> bytes:
     while not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
         if os.getppid() != parent:
             raise EOFError
-    part = os.read(descriptor, _PIPE_BYTES)
+    part = os.read(descriptor, PIPE_BYTES)
     if not part:
         raise EOFError
     return part

@@ -8,9 +8,8 @@ import sys
 import time
 from contextlib import suppress
 
-from mlx_mixer.documents.child_pipes import READY
+from mlx_mixer.documents.child_pipes import PIPE_BYTES, READY
 
-_PIPE_BYTES = 1 << 20
 # A sixth of a second on an idle machine.
 _START_SECONDS = 30.0
 
@@ -50,7 +49,7 @@ class ChildProcess:
             os.set_blocking(descriptor, False)
             if sys.platform == "linux":  # 64 KB otherwise, which is few files
                 with suppress(OSError):
-                    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+                    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def is_ready(self) -> bool:
         """Wait until the child has started; whether it has."""
@@ -69,7 +68,7 @@ class ChildProcess:
         view = memoryview(data)
         while view:
             try:
-                view = view[os.write(self._requests, view[:_PIPE_BYTES]) :]
+                view = view[os.write(self._requests, view[:PIPE_BYTES]) :]
             except BlockingIOError:
                 _wait(self._requests, select.POLLOUT, deadline)
 
@@ -85,11 +84,11 @@ class ChildProcess:
             data += self.receive_some(deadline, length - len(data))
         return bytes(data)
 
-    def receive_some(self, deadline: float, most: int = _PIPE_BYTES) -> bytes:
+    def receive_some(self, deadline: float, most: int = PIPE_BYTES) -> bytes:
         """As `receive`, what is there, one byte at least."""
         while True:
             try:
-                part = os.read(self._replies, min(most, _PIPE_BYTES))
+                part = os.read(self._replies, min(most, PIPE_BYTES))
             except BlockingIOError:
                 _wait(self._replies, select.POLLIN, deadline)
             else:

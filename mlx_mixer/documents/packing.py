@@ -45,6 +45,7 @@ def _packed(first: int, chunks: list[ChunkData]) -> Block:
     # The lengths, in characters, stand before the texts: no letter can be mistaken for what separates them.
     pieces = [chunk.body for chunk in chunks] + [chunk.identifiers for chunk in chunks]
     texts = f"{' '.join(map(str, map(len, pieces)))}\n{''.join(pieces)}"
+    # As JSON; `json.dumps` would make an encoder for every call.
     headings = f"[{', '.join(encode_basestring(chunk.heading) for chunk in chunks)}]"
     return Block(first, isal_zlib.compress(headings.encode(), _LEVEL), isal_zlib.compress(texts.encode(), _LEVEL))
 

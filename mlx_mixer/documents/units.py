@@ -37,7 +37,9 @@ class Units:
         if any(edge and text[edge - 1] != "\n" for edge in edges):
             parts = zip([0, *edges], [*edges, len(text)], strict=True)
             lines = [line for start, end in parts for line in text[start:end].splitlines(keepends=True)]
-        lengths, inner, is_ascii = list(map(len, lines)), list[int](), text.isascii()
+        is_ascii = text.isascii()
+        lengths = list(map(len, lines))
+        inner: list[int] = []
         # No character takes more than four bytes.
         if max(lengths, default=0) > (largest if is_ascii else largest / 4):
             lines, inner = _with_long_lines_cut(lines, largest)

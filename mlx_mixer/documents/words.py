@@ -58,7 +58,7 @@ def identifier_words(text: str) -> str:
     data = text.encode("utf-8", "replace")
     (words,) = _words_with_changes(data, [len(data)])
     found = _distinct_pieces(words)
-    if not text.isascii() and has_cjk(text):
+    if has_cjk(text):
         for word in WORD.findall(text):
             found += [piece for run in script_runs(word) for piece in _pieces_beside_cjk(run, word)]
     return " ".join(found)
@@ -72,14 +72,12 @@ def identifier_words_of_parts(text: str, ends: Sequence[int]) -> list[str]:
         ends: Where each part ends, in order; the first starts where the text does, every other where one ends.
     """
     parts = [text[start:end] for start, end in pairwise([0, *ends])]
-    is_ascii = text.isascii()
     is_cut = any(_may_be_in_word(text[end - 1]) and _may_be_in_word(text[end]) for end in ends[:-1])
-    if is_cut or (not is_ascii and has_cjk(text)):
+    if is_cut or has_cjk(text):
         return list(map(identifier_words, parts))
-    data = text.encode("utf-8", "replace")
-    if not is_ascii:  # from characters to bytes
-        ends = list(accumulate(len(part.encode("utf-8", "replace")) for part in parts))
-    return [" ".join(_distinct_pieces(words)) for words in _words_with_changes(data, ends)]
+    encoded = [part.encode("utf-8", "replace") for part in parts]
+    found = _words_with_changes(b"".join(encoded), list(accumulate(map(len, encoded))))
+    return [" ".join(_distinct_pieces(words)) for words in found]
 
 
 def _may_be_in_word(letter: str) -> bool:

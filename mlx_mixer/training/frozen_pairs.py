@@ -10,7 +10,7 @@ import numpy as np
 from mlx_mixer.embedding import Embedder
 from mlx_mixer.training.data import Pair
 from mlx_mixer.training.hard_negatives import Numbers, SameText, Vectors
-from mlx_mixer.training.ranks import ALONE, Ranks
+from mlx_mixer.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FrozenPairs:
         return len(self.passages)
 
 
-def embed_pairs(pairs: Sequence[Pair], embedder: Embedder, kept: Path, ranks: Ranks = ALONE) -> FrozenPairs:
+def embed_pairs(pairs: Sequence[Pair], embedder: Embedder, kept: Path, ranks: Ranks) -> FrozenPairs:
     """Embed pairs once.
 
     Args:
