@@ -24,10 +24,20 @@ from mlx_mixer.errors import ConfigError
 from mlx_mixer.mixing_forms import TokenMixingKind as TokenMixingKind
 from mlx_mixer.mixing_forms import check_token_mixing, count_token_mixing
 
-PoolingKind = Literal["position", "mean", "token_weighted", "static"]
+PoolingKind = Literal["position", "mean", "token_weighted", "static", "contextual"]
 BlockOrder = Literal["token_then_channel", "channel_then_token"]
 Activation = Literal["gelu", "silu"]
 FinalActivation = Literal["relu"]
+
+# Which kinds of pooling have a field; `None` for every other kind.
+_POOLING_FIELDS: dict[str, tuple[PoolingKind, ...]] = {
+    "embedding_size": ("static", "contextual"),
+    "embedding_layers": ("contextual",),
+    "embedding_intermediate_size": ("contextual",),
+    "embedding_heads": ("contextual",),
+    "word_embedding_size": ("static",),
+    "word_vocab_size": ("static", "contextual"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +71,16 @@ class LanguageMixerConfig:
         bos_token_id: Id put before a text, if the model was trained with one.
         eos_token_id: Id that ends a text.
         pooling: How a text becomes one embedding; see `mlx_mixer.text_pooling`.
-        embedding_size: For "static" pooling: length of the token vectors that an embedding is a sum of; `None` for the
-            other kinds, whose embeddings have `hidden_size` values.
+        embedding_size: For "static" and "contextual" pooling: length of the vectors that an embedding is a sum of;
+            `None` for the other kinds, whose embeddings have `hidden_size` values.
+        embedding_layers: For "contextual" pooling: number of blocks that the vectors go through; see
+            `embedding_blocks`.
+        embedding_intermediate_size: For "contextual" pooling: inner width of their channel mixing.
+        embedding_heads: For "contextual" pooling: heads of their token mixing; divides `embedding_size`.
         word_embedding_size: For "static" pooling: length of the vectors of words, if an embedding holds a sum of those
             beside the one of tokens; see `mlx_mixer.embedding`.
-        word_vocab_size: How many such vectors there are; see `mlx_mixer.word_tokenizer`.
+        word_vocab_size: How many vectors of words there are; see `mlx_mixer.word_tokenizer`. With "contextual" pooling
+            they stand in the place of those of tokens.
         embedding_position: For "position" pooling: index of the state taken, negative from the end of the window
             (left padding) or of the real tokens (right padding).
         fold_case: Whether texts are lower-cased and their white space collapsed before they are embedded (not before
@@ -103,6 +118,9 @@ class LanguageMixerConfig:
     eos_token_id: int | None = None
     pooling: PoolingKind = "position"
     embedding_size: int | None = None
+    embedding_layers: int | None = None
+    embedding_intermediate_size: int | None = None
+    embedding_heads: int | None = None
     word_embedding_size: int | None = None
     word_vocab_size: int | None = None
     embedding_position: int | None = None
@@ -129,22 +147,35 @@ class LanguageMixerConfig:
         position = self.embedding_position
         if position is not None:
             check_whole("embedding_position", position, -self.context_length, self.context_length - 1)
-        self._check_embedding_size()
+        self._check_pooling()
         check_total(self)
 
-    def _check_embedding_size(self) -> None:
-        if self.pooling == "static":
-            check_whole("embedding_size", self.embedding_size, 1, MAX_SIZE)
-            if (self.word_embedding_size, self.word_vocab_size) != (None, None):
-                check_whole("word_embedding_size", self.word_embedding_size, 1, MAX_SIZE)
-                check_whole("word_vocab_size", self.word_vocab_size, 1, MAX_SIZE)
-            return
-        for name in ("embedding_size", "word_embedding_size", "word_vocab_size"):
-            if getattr(self, name) is not None:
+    def _check_pooling(self) -> None:
+        for name, kinds in _POOLING_FIELDS.items():
+            if getattr(self, name) is not None and self.pooling not in kinds:
                 raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}, but only 'static' pooling has vectors of its own; "
+                    f"{name} is {getattr(self, name)!r}, but only {' and '.join(map(repr, kinds))} pooling has it; "
                     f"pooling is {self.pooling!r}"
                 )
+        if self.pooling in ("static", "contextual"):
+            check_whole("embedding_size", self.embedding_size, 1, MAX_SIZE)
+        if self.pooling == "static" and (self.word_embedding_size, self.word_vocab_size) != (None, None):
+            check_whole("word_embedding_size", self.word_embedding_size, 1, MAX_SIZE)
+            check_whole("word_vocab_size", self.word_vocab_size, 1, MAX_SIZE)
+        if self.pooling == "contextual":
+            self._check_embedding_blocks()
+
+    def _check_embedding_blocks(self) -> None:
+        check_whole("embedding_layers", self.embedding_layers, 1, MAX_LAYERS)
+        check_whole("embedding_intermediate_size", self.embedding_intermediate_size, 1, MAX_SIZE)
+        check_whole("embedding_heads", self.embedding_heads, 1, MAX_SIZE)
+        if self.word_vocab_size is not None:
+            check_whole("word_vocab_size", self.word_vocab_size, 1, MAX_SIZE)
+        size, heads = self.embedding_size, self.embedding_heads
+        if size is not None and heads is not None and size % heads:
+            raise ConfigError(
+                f"embedding_size {size} does not divide into {heads} heads; embedding_heads must divide it"
+            )
 
     def _check_choices(self) -> None:
         check_choice("token_mixing", self.token_mixing, get_args(TokenMixingKind))
@@ -173,18 +204,54 @@ class LanguageMixerConfig:
         return (of_tokens,) if self.word_embedding_size is None else (of_tokens, self.word_embedding_size)
 
     @property
+    def embedding_vocab_size(self) -> int:
+        """Number of ids that "contextual" pooling has vectors of: words if `word_vocab_size` is set, else tokens."""
+        return self.vocab_size if self.word_vocab_size is None else self.word_vocab_size
+
+    @property
+    def embedding_blocks(self) -> "LanguageMixerConfig | None":
+        """The blocks that the vectors of "contextual" pooling go through, as a config; `None` for other kinds."""
+        size, layers, inner, heads = (
+            self.embedding_size,
+            self.embedding_layers,
+            self.embedding_intermediate_size,
+            self.embedding_heads,
+        )
+        if size is None or layers is None or inner is None or heads is None:
+            return None
+        return LanguageMixerConfig(
+            vocab_size=self.embedding_vocab_size,
+            hidden_size=size,
+            num_layers=layers,
+            context_length=self.context_length,
+            intermediate_size=inner,
+            token_mixing="headed",
+            num_heads=heads,
+        )
+
+    @property
     def num_parameters(self) -> int:
         """Number of trainable values; the masked half of a square mixing matrix is counted as stored."""
+        tables = self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+        return tables + self._num_block_parameters + self._num_pooling_parameters
+
+    @property
+    def _num_block_parameters(self) -> int:
         dims, inner = self.hidden_size, self.intermediate_size
         channel = 2 * dims * inner + dims + inner if inner else 0
         norms = 2 * dims * (2 if inner else 1) if self.use_norms else 0
-        pooling = (self.vocab_size + self.num_layers + 1) * (self.pooling == "token_weighted")
-        if self.embedding_size is not None:
-            pooling = self.vocab_size * (self.embedding_size + 1)
+        return self.num_layers * (count_token_mixing(self) + channel + norms)
+
+    @property
+    def _num_pooling_parameters(self) -> int:
+        if self.embedding_size is None:
+            return (self.vocab_size + self.num_layers + 1) * (self.pooling == "token_weighted")
+        if (blocks := self.embedding_blocks) is not None:
+            return self.embedding_vocab_size * (self.embedding_size + 1) + blocks._num_block_parameters
+        of_words = 0
         if self.word_embedding_size is not None and self.word_vocab_size is not None:
-            pooling += self.word_vocab_size * (self.word_embedding_size + 1)
-        tables = self.vocab_size * dims * (1 if self.tie_word_embeddings else 2)
-        return tables + self.num_layers * (count_token_mixing(self) + channel + norms) + pooling
+            of_words = self.word_vocab_size * (self.word_embedding_size + 1)
+        return self.vocab_size * (self.embedding_size + 1) + of_words
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -7,7 +7,8 @@ beside those of tokens: with :math:`u` the sum of either,
 .. math:: v = \frac{1}{\sqrt 2} \left( \frac{u_{tokens}}{\lVert u_{tokens} \rVert},
     \frac{u_{words}}{\lVert u_{words} \rVert} \right)
 
-so that a cosine is the mean of both cosines: two that were learned apart find more than either.
+so that a cosine is the mean of both cosines: two that were learned apart find more than either. A model with
+"contextual" pooling may have vectors of words in place of those of tokens; then it makes a vector of words alone.
 """
 
 import hashlib
@@ -96,10 +97,11 @@ class Embedder:
         model: Makes the vectors.
         tokenizer: Makes the ids it wants of texts.
         fingerprint: See above.
-        words: Makes the ids of words, for a model that has vectors of those.
+        words: Makes the ids of words, for a model that has vectors of those, beside or in place of those of tokens.
 
     Raises:
-        CheckpointError: If the model needs padding and its config has no id for it.
+        CheckpointError: If the model needs padding and its config has no id for it, or embeds words alone and `words`
+            is omitted.
     """
 
     def __init__(
@@ -110,7 +112,12 @@ class Embedder:
         self.context_length = model.config.context_length
         self.fingerprint = fingerprint
         sizes = embedding_parts(model)
-        self._parts = [_Part(make_pooling(model), tokenizer, sizes[0], self.context_length)]
+        first: TextTokenizer = tokenizer
+        if embeds_words_alone(model.config):
+            if words is None:
+                raise CheckpointError("this model embeds words, and nothing was given that makes the ids of words")
+            first = words
+        self._parts = [_Part(make_pooling(model), first, sizes[0], self.context_length)]
         of_words = word_pooling(model)
         if of_words is not None and words is not None:
             self._parts.append(_Part(of_words, words, sizes[1], self.context_length))
@@ -130,7 +137,7 @@ class Embedder:
         return _unit(np.concatenate([_unit(part.sums(texts)) for part in self._parts], axis=1))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Number of tokens of each text."""
+        """Number of tokens of each text; of words for a model that has vectors of those alone."""
         return [len(tokens) for tokens in self._parts[0].tokenizer.encode(texts)]
 
     def attribute(self, text: str, query: npt.NDArray[np.float32]) -> list[TokenShare]:
@@ -191,6 +198,11 @@ def word_tokenizer(folder: Path, config: ModelConfig) -> WordTokenizer | None:
     """
     count = config.word_vocab_size if isinstance(config, LanguageMixerConfig) else None
     return None if count is None else load_word_tokenizer(folder, count)
+
+
+def embeds_words_alone(config: ModelConfig) -> bool:
+    """Whether the ids that a model embeds are those of words, and none of tokens."""
+    return isinstance(config, LanguageMixerConfig) and config.pooling == "contextual" and bool(config.word_vocab_size)
 
 
 def _fingerprint(folder: Path, tokenizer_files: Sequence[Path], model: EmbeddingModel) -> str:

@@ -7,7 +7,7 @@ first window alone.
 import mlx.core as mx
 
 from mlx_mixer.errors import CheckpointError, UnsupportedModelError
-from mlx_mixer.layers.pooling import StaticPooling, TokenWeightedPooling
+from mlx_mixer.layers.pooling import ContextualPooling, StaticPooling, TokenWeightedPooling
 from mlx_mixer.models.autoencoding import AutoencodingMixer
 from mlx_mixer.models.kinds import Model
 from mlx_mixer.models.language import LanguageMixer
@@ -40,12 +40,12 @@ class WeightedSum:
         return self._model.residual_states(ids) if self._blocks_count else [self._model.embed_tokens(ids)]
 
 
-class StaticSum:
-    """A sum of token vectors that serve search alone; see `mlx_mixer.layers.pooling`."""
+class SearchSum:
+    """A sum of vectors that serve search alone, with or without blocks; see `mlx_mixer.layers.pooling`."""
 
     pads_left: int | None = None
 
-    def __init__(self, pooling: StaticPooling) -> None:
+    def __init__(self, pooling: StaticPooling | ContextualPooling) -> None:
         self._pooling = pooling
 
     def __call__(self, ids: mx.array, lengths: mx.array) -> mx.array:
@@ -135,7 +135,7 @@ class StateInPaddedWindow:
         return states[:, count - self._from_end]
 
 
-SumPooling = WeightedSum | StaticSum | PlainSum
+SumPooling = WeightedSum | SearchSum | PlainSum
 StatePooling = StateInText | StateInPaddedWindow
 Pooling = SumPooling | StatePooling
 
@@ -154,10 +154,10 @@ def embedding_model(model: Model) -> EmbeddingModel:
     )
 
 
-def word_pooling(model: EmbeddingModel) -> StaticSum | None:
+def word_pooling(model: EmbeddingModel) -> SearchSum | None:
     """The sum of vectors of words that a model's embeddings hold beside what `make_pooling` makes, if they do."""
     pooling = model.get("word_pooling")
-    return StaticSum(pooling) if isinstance(pooling, StaticPooling) else None
+    return SearchSum(pooling) if isinstance(pooling, StaticPooling) else None
 
 
 def embedding_parts(model: EmbeddingModel) -> tuple[int, ...]:
@@ -175,8 +175,8 @@ def make_pooling(model: EmbeddingModel) -> Pooling:
     if isinstance(model, LanguageMixer):
         if isinstance(pooling := model.get("pooling"), TokenWeightedPooling):
             return WeightedSum(model, pooling)
-        if isinstance(pooling, StaticPooling):
-            return StaticSum(pooling)
+        if isinstance(pooling, StaticPooling | ContextualPooling):
+            return SearchSum(pooling)
         if model.config.pooling == "mean":
             return PlainSum(model)
     encoder: TextEncoder = model.encoder if isinstance(model, AutoencodingMixer) else model

@@ -31,7 +31,7 @@ from mlx_mixer.weights_fit import check_weights
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 # The learned weights of tokens in an embedding are ours; upstream takes one state.
-OURS_ALONE = "pooling."
+OURS_ALONE = ("pooling.", "word_pooling.")
 # Bits of a value, to move values without a type that NumPy lacks.
 BIT_PATTERNS = {mx.float32: mx.uint32, mx.float16: mx.uint16, mx.bfloat16: mx.uint16}
 

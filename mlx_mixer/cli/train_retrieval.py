@@ -20,7 +20,8 @@ from mlx_mixer.cli.train_options import (
 # Options that `RetrievalRun` knows by the same name.
 _RUN_OPTIONS = (
     *("rows", "matryoshka", "teacher", "teacher_weight", "teacher_temperature"),
-    *("through_blocks", "tokens_per_chunk", "embedding_size", "word_embedding_size", "words", "word_buckets"),
+    *("through_blocks", "tokens_per_chunk", "embedding_size", "embedding_layers", "embedding_intermediate_size"),
+    *("embedding_heads", "units", "word_embedding_size", "words", "word_buckets"),
     *("fold_case", "half"),
 )
 
@@ -81,6 +82,20 @@ def sizes(_context: click.Context, _parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--embedding-size", type=int, help="Give the model fresh token vectors of this length for search, and train those."
+)
+@click.option(
+    "--embedding-layers", type=int, help="Let those go through so many fresh blocks of their own, and train those too."
+)
+@click.option(
+    "--embedding-intermediate-size",
+    type=int,
+    help="Inner width of those blocks.  [default: 8/3 of the embedding size, in steps of 64]",
+)
+@click.option("--embedding-heads", type=int, help="Heads of those blocks.  [default: one for 64 features]")
+@click.option(
+    "--units",
+    type=click.Choice(["pieces", "words"]),
+    help="What goes through those blocks: vectors of the model's pieces, or of words.  [default: words]",
 )
 @click.option(
     "--word-embedding-size",

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import mlx.core as mx
 from mlx import nn
 
+from mlx_mixer.config import LanguageMixerConfig
+from mlx_mixer.layers.block import MixerBlock
+
 
 class TokenWeightedPooling(nn.Module):
     r"""A mean over tokens with one learned weight per token id and one learned gate per block.
@@ -92,16 +95,77 @@ class StaticPooling(nn.Module):
         Returns:
             ``(B, E)``; the sums of one long text's windows may be added up. Not normalised.
         """
-        return (self._shares(ids, is_real)[:, None, :] @ self.table(ids)).squeeze(1)
+        return _summed(_shares(self.token_weight, ids, is_real), self.table(ids))
 
     def parts(self, ids: mx.array) -> mx.array:
         """What each position of ``(B, L)`` ids adds to the sum, ``(B, L, E)``; equal tokens add equal parts."""
-        return self._shares(ids, None)[:, :, None] * self.table(ids)
+        return _shares(self.token_weight, ids)[:, :, None] * self.table(ids)
 
-    def _shares(self, ids: mx.array, is_real: mx.array | None) -> mx.array:
-        same = ids[:, :, None] == ids[:, None, :]
+
+class ContextualPooling(nn.Module):
+    r"""The sum of `StaticPooling`, of vectors that went through blocks of their own first.
+
+    With :math:`c_t` how often the id of position t occurs in the window, computes
+
+    .. math:: h = \mathrm{Block}_N(\dots \mathrm{Block}_1(S[ids])), \qquad u = \sum_t
+        \frac{\mathrm{softplus}(a_{id_t})}{\sqrt{c_t}} \, h_t
+
+    so that with blocks that add nothing it is `StaticPooling`. The blocks serve search alone, as the vectors do: none
+    is shared with those that write.
+
+    Args:
+        config: Of a model with "contextual" pooling.
+
+    Raises:
+        ValueError: If it has another kind.
+    """
+
+    def __init__(self, config: LanguageMixerConfig) -> None:
+        super().__init__()
+        blocks = config.embedding_blocks
+        if blocks is None:
+            raise ValueError(f"pooling is {config.pooling!r}; only 'contextual' pooling has blocks of its own")
+        self.table = nn.Embedding(blocks.vocab_size, blocks.hidden_size)
+        self.token_weight = mx.zeros((blocks.vocab_size,))
+        self.layers = [MixerBlock(blocks) for _ in range(blocks.num_layers)]
+
+    def __call__(self, ids: mx.array, is_real: mx.array | None = None) -> mx.array:
+        """Sum up windows.
+
+        Args:
+            ids: ``(B, L)`` ids, L at most the context length.
+            is_real: ``(B, L)``, 0 where a position is padding, which stands on the right; all are real if omitted.
+
+        Returns:
+            ``(B, E)``; the sums of one long text's windows may be added up. Not normalised.
+        """
+        vectors = self._vectors(ids)
         if is_real is not None:
-            same = mx.logical_and(same, is_real[:, None, :])
-        # c positions of 1 / sqrt(c) each. Padding may find no real token like it.
-        shares = nn.softplus(self.token_weight[ids]) * mx.rsqrt(mx.maximum(same.sum(axis=-1), 1))
-        return shares if is_real is None else shares * is_real
+            # No real position sees padding, but 0 times a state of it that is no number is no number either.
+            vectors = mx.where(is_real[:, :, None], vectors, 0)
+        return _summed(_shares(self.token_weight, ids, is_real), vectors)
+
+    def parts(self, ids: mx.array) -> mx.array:
+        """What each position of ``(B, L)`` ids adds to the sum, ``(B, L, E)``."""
+        return _shares(self.token_weight, ids)[:, :, None] * self._vectors(ids)
+
+    def _vectors(self, ids: mx.array) -> mx.array:
+        x = self.table(ids)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def _shares(token_weight: mx.array, ids: mx.array, is_real: mx.array | None = None) -> mx.array:
+    r""":math:`\mathrm{softplus}(a_{id_t}) / \sqrt{c_t}` of each position, ``(B, L)``; 0 for padding."""
+    same = ids[:, :, None] == ids[:, None, :]
+    if is_real is not None:
+        same = mx.logical_and(same, is_real[:, None, :])
+    # c positions of 1 / sqrt(c) each. Padding may find no real token like it.
+    shares = nn.softplus(token_weight[ids]) * mx.rsqrt(mx.maximum(same.sum(axis=-1), 1))
+    return shares if is_real is None else shares * is_real
+
+
+def _summed(shares: mx.array, vectors: mx.array) -> mx.array:
+    """``(B, L)`` shares of ``(B, L, E)`` vectors as ``(B, E)``."""
+    return (shares[:, None, :] @ vectors).squeeze(1)

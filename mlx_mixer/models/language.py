@@ -10,7 +10,7 @@ from mlx_mixer.cache import LayerCache, PassCache
 from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.kernels.linear import apply_linear
 from mlx_mixer.layers.block import MixerBlock
-from mlx_mixer.layers.pooling import StaticPooling, TokenWeightedPooling
+from mlx_mixer.layers.pooling import ContextualPooling, StaticPooling, TokenWeightedPooling
 from mlx_mixer.models.decode_step import DecodeGroup, DecodeStep
 from mlx_mixer.models.token_loss import IGNORED_LABEL as IGNORED_LABEL
 from mlx_mixer.models.token_loss import mean_token_loss
@@ -35,7 +35,7 @@ class LanguageMixer(nn.Module):
         ValueError: If the ids, with what the cache holds, do not fit the context.
     """
 
-    pooling: TokenWeightedPooling | StaticPooling
+    pooling: TokenWeightedPooling | StaticPooling | ContextualPooling
 
     def __init__(self, config: LanguageMixerConfig) -> None:
         super().__init__()
@@ -48,6 +48,8 @@ class LanguageMixer(nn.Module):
             self.pooling = TokenWeightedPooling(config.vocab_size, config.num_layers)
         elif config.pooling == "static":
             self.pooling = StaticPooling(config.vocab_size, config.embedding_parts[0])
+        elif config.pooling == "contextual":
+            self.pooling = ContextualPooling(config)
         if config.word_vocab_size is not None and config.word_embedding_size is not None:
             self.word_pooling = StaticPooling(config.word_vocab_size, config.word_embedding_size)
         self._decode_step: DecodeStep | None = None

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_mixer.checkpoint import load_language_model, resolve_model
+from mlx_mixer.checkpoint import load_config, load_language_model, resolve_model
+from mlx_mixer.config import LanguageMixerConfig
 from mlx_mixer.documents.cleaned_copy import cleaned_copy
 from mlx_mixer.documents.library import Library
 from mlx_mixer.embedding import Embedder, load_embedder
@@ -33,6 +34,11 @@ from mlx_mixer.training.retrieval_run import RetrievalRun, train_retrieval
 LEAST_TRAIN, LEAST_VALID, LEAST_TEST = 150, 30, 60
 # Passages among which questions are looked for while weights are chosen: fewer, because that is done five times.
 _VALID_CHUNKS = 5_000
+# For "contextual" pooling, whose blocks take many times as long as bags of words: sized for ten minutes on two cores
+# with 5,000 passages, if a hundred are embedded in a second and a pair that is learned from takes as long as four.
+_CONTEXTUAL_STEPS, _CONTEXTUAL_BATCH, _CONTEXTUAL_VALID_CHUNKS = 24, 128, 1_500
+# Its blocks learn at a tenth of the rate of its vectors.
+_CONTEXTUAL_BLOCK_RATE = 0.1
 
 MODEL = "model"
 _WORK_PREFIX = ".adapting-"
@@ -61,6 +67,25 @@ class AdaptSettings:
     hard_negatives: int = 0
     most_chunks: int = MOST_CHUNKS
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an adaptation spends, by what its model costs.
+
+    Attributes:
+        steps: Optimiser steps at most.
+        batch_size: Pairs of a batch.
+        block_rate: Factor on the learning rate of blocks, where there are some to train.
+        valid_chunks: Passages among which questions are looked for while weights are chosen.
+        shares: Of the trained weights in the mixtures that are tried.
+    """
+
+    steps: int
+    batch_size: int
+    block_rate: float
+    valid_chunks: int
+    shares: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -106,6 +131,24 @@ class Candidate:
     origin: str
     before: str
     seconds: dict[str, float]
+
+
+def effort_for(origin: str, settings: AdaptSettings) -> Effort:
+    """What to spend on a model: as much as was asked for, or less where its vectors come out of blocks.
+
+    Raises:
+        MixerError: If there is no such model.
+    """
+    config = load_config(origin)
+    if isinstance(config, LanguageMixerConfig) and config.pooling == "contextual":
+        return Effort(
+            steps=min(settings.steps, _CONTEXTUAL_STEPS),
+            batch_size=min(settings.batch_size, _CONTEXTUAL_BATCH),
+            block_rate=_CONTEXTUAL_BLOCK_RATE,
+            valid_chunks=_CONTEXTUAL_VALID_CHUNKS,
+            shares=SHARES[1:],
+        )
+    return Effort(settings.steps, settings.batch_size, 1.0, _VALID_CHUNKS, SHARES)
 
 
 @contextmanager
@@ -173,9 +216,10 @@ def adapt(
     clock = _Clock()
     before = library.embedder_choice().current
     origin = origin_of(before)
-    steps = _train(mined.split, origin, work, settings, report, is_cancelled)
+    effort = effort_for(origin, settings)
+    steps = _train(mined.split, origin, work, settings, effort, report, is_cancelled)
     clock.lap("training")
-    share, old_scale, new_scale = _choose(library, mined.split, origin, before, work, report, is_cancelled)
+    share, old_scale, new_scale = _choose(library, mined.split, origin, before, work, effort, report, is_cancelled)
     clock.lap("choosing")
     out = work / MODEL
     out.mkdir()
@@ -188,7 +232,13 @@ def adapt(
 
 
 def _train(
-    split: Split, origin: str, work: Path, settings: AdaptSettings, report: Report, is_cancelled: Callable[[], bool]
+    split: Split,
+    origin: str,
+    work: Path,
+    settings: AdaptSettings,
+    effort: Effort,
+    report: Report,
+    is_cancelled: Callable[[], bool],
 ) -> int:
     write_pairs(work / "train.jsonl", split.train)
     write_pairs(work / "valid.jsonl", split.valid)
@@ -202,14 +252,15 @@ def _train(
         # With every gate but the first at 0 the blocks add nothing, and training through them takes hours.
         through_blocks=start.config.pooling == "token_weighted" and bool(start.pooling.layer_gate[1:].any()),
         mining=MiningSettings(count=settings.hard_negatives),
-        drawing=PairSettings(batch_size=settings.batch_size, span_share=settings.span_share),
+        drawing=PairSettings(batch_size=effort.batch_size, span_share=settings.span_share),
         loop=LoopSettings(
-            steps=settings.steps,
-            learning_rate=settings.learning_rate,
-            warmup_steps=min(20, settings.steps // 5),
+            steps=effort.steps,
+            learning_rate=settings.learning_rate * effort.block_rate,
+            embedding_rate=1 / effort.block_rate,
+            warmup_steps=min(20, effort.steps // 5),
             weight_decay=0.0,
             clip_norm=100.0,
-            checkpoint_every=settings.steps,
+            checkpoint_every=effort.steps,
             validate_every=20,
             patience=3,
             seed=settings.seed,
@@ -217,7 +268,7 @@ def _train(
     )
 
     def step(done: int) -> None:
-        report("learning", done, settings.steps)
+        report("learning", done, effort.steps)
         if is_cancelled():
             raise LibraryError("the adaptation was stopped; nothing was changed")
 
@@ -231,20 +282,20 @@ def _choose(
     origin: str,
     before: str,
     work: Path,
+    effort: Effort,
     report: Report,
     is_cancelled: Callable[[], bool],
 ) -> tuple[float, float, float]:
     """Choose a mixture, and for it and for the present model the weight of meaning, by the questions kept for that."""
     embedders: list[Embedder] = [load_embedder(before)]
-    for share in SHARES:
+    for share in effort.shares:
         folder = work / f"mixture-{share}"
         folder.mkdir()
         write_mixture(resolve_model(origin), work / "trained", share, folder)
         embedders.append(load_embedder(folder))
-    old, *mixtures = (
-        ranks for ranks, _ in _ranks(library, split.valid, embedders, _VALID_CHUNKS, "choosing", report, is_cancelled)
-    )
-    share, best = max(zip(SHARES, mixtures, strict=True), key=lambda each: score(each[1]))
+    found = _ranks(library, split.valid, embedders, effort.valid_chunks, "choosing", report, is_cancelled)
+    old, *mixtures = (ranks for ranks, _ in found)
+    share, best = max(zip(effort.shares, mixtures, strict=True), key=lambda each: score(each[1]))
     return share, best_scale(old), best_scale(best)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 import mlx.core as mx
 from mlx import nn
 
-from mlx_mixer.layers.pooling import StaticPooling, TokenWeightedPooling
+from mlx_mixer.layers.pooling import ContextualPooling, StaticPooling, TokenWeightedPooling
 from mlx_mixer.models.language import LanguageMixer
 
 # Keeps the length of an all-zero sum from dividing by 0.
@@ -130,8 +130,8 @@ def text_embeddings(model: LanguageMixer, ids: mx.array, lengths: mx.array, text
     """Embeddings through the blocks, as `mlx_mixer.embedding` computes them, with gradients.
 
     Args:
-        model: A model with "token_weighted" pooling.
-        ids: ``(W, L)`` windows of tokens, filled up on the right.
+        model: A model with "token_weighted" or "contextual" pooling.
+        ids: ``(W, L)`` windows of ids, filled up on the right.
         lengths: ``(W,)`` real tokens of each window.
         texts: ``(W,)`` which text a window is part of.
         count: Number of texts, N.
@@ -145,6 +145,8 @@ def text_embeddings(model: LanguageMixer, ids: mx.array, lengths: mx.array, text
 def window_sums(model: LanguageMixer, ids: mx.array, lengths: mx.array) -> mx.array:
     """What each window adds to the embedding of its text, ``(W, D)``, not normalised; see `text_embeddings`."""
     is_real = mx.arange(ids.shape[1])[None] < lengths[:, None]
+    if isinstance(model.pooling, ContextualPooling):
+        return model.pooling(ids, is_real)
     assert isinstance(model.pooling, TokenWeightedPooling)
     sums, _ = model.pooling(model.residual_states(ids), ids, is_real)
     return sums

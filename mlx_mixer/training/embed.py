@@ -25,7 +25,7 @@ def embed_bags(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.flo
 
 def embed_windows(model: LanguageMixer, texts: Sequence[Ids]) -> npt.NDArray[np.float32]:
     """Embeddings through the blocks, ``(N, D)``; see `contrastive.text_embeddings`."""
-    sums = np.zeros((len(texts), model.config.hidden_size), np.float32)
+    sums = np.zeros((len(texts), model.config.embedding_dims), np.float32)
     for chunk in chunks_of(texts, model.config.context_length, _TOKENS_AT_ONCE):
         found = window_sums(model, mx.array(chunk.ids), mx.array(chunk.lengths))
         np.add.at(sums, chunk.texts, np.array(found.astype(mx.float32)))

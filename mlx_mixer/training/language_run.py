@@ -114,7 +114,7 @@ def train_language(
     if run.tuning.is_partial:
         trained, whole = trained_share(model)
         narrate(f"training {trained:,} of {whole:,} numbers ({100 * trained / whole:.1f} %)")
-    if config.pooling == "static":
+    if config.pooling in ("static", "contextual"):
         # They have no part in writing, and weight decay would wear them away.
         for name in ("pooling", "word_pooling"):
             if name in model:

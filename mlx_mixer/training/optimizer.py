@@ -26,4 +26,5 @@ class RatedAdamW(optim.MultiOptimizer):
 
 
 def _is_embedding(path: str, _: mx.array) -> bool:
-    return path.startswith(("embed_tokens", "pooling", "word_pooling"))
+    # "contextual" pooling has blocks of its own, which learn as blocks do.
+    return path.startswith(("embed_tokens", "pooling", "word_pooling")) and not path.startswith("pooling.layers.")

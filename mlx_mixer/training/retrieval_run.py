@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import mlx.core as mx
 import numpy as np
 
 from mlx_mixer.checkpoint import load_config, load_language_model, resolve_model
-from mlx_mixer.embedding import word_tokenizer
+from mlx_mixer.embedding import embeds_words_alone, word_tokenizer
 from mlx_mixer.errors import MixerError, UnsupportedModelError, UsageError
 from mlx_mixer.folding import fold
-from mlx_mixer.layers.pooling import StaticPooling
+from mlx_mixer.layers.pooling import ContextualPooling, StaticPooling
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.data import Pair, read_pairs
 from mlx_mixer.training.distillation import load_teacher
@@ -51,7 +51,7 @@ from mlx_mixer.training.pair_batches import (
 from mlx_mixer.training.ranks import Ranks
 from mlx_mixer.training.run_folder import RunFolder
 from mlx_mixer.training.splitting import keep_whole
-from mlx_mixer.training.start import start_static, start_words
+from mlx_mixer.training.start import start_as_identity, start_static, start_words
 from mlx_mixer.training.token_counts import token_counter
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.training.tokenizer import Encode, load_encoder
@@ -59,8 +59,12 @@ from mlx_mixer.training.tuning import Tuning
 from mlx_mixer.training.two_views import both_views, loss_by_parts, of_view, view_bounds
 from mlx_mixer.word_tokenizer import WordTokenizer, commonest_stems
 
+Units = Literal["pieces", "words"]
+
 # Which tokens occur together shows in so many passages; the time it takes grows with them.
 _COOCCURRENCE_TEXTS = 50_000
+# Heads of fresh "contextual" blocks have so many features where that divides them, and their inner width is a multiple.
+_HEAD_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ class RetrievalRun:
 
     Attributes:
         pairs: Files of query-passage pairs.
-        init: Model folder to start from, with "token_weighted" or "static" pooling.
+        init: Model folder to start from, with "token_weighted", "static" or "contextual" pooling.
         out: Model folder to make.
         valid: Files of pairs that decide which weights are kept and when to stop.
         temperature: Of the loss.
@@ -80,13 +84,19 @@ class RetrievalRun:
         teacher: File of a teacher's vectors; see `mlx_mixer.training.distillation`.
         teacher_weight: Its share in the loss, from 0 to 1.
         teacher_temperature: Divides its cosines.
-        through_blocks: Train the blocks and their gates too, instead of token vectors and weights alone.
+        through_blocks: Train the blocks and their gates too, instead of token vectors and weights alone. A model with
+            "contextual" pooling is always trained through the blocks that serve search, and never through the others.
         tuning: Which weights of the blocks are trained; token vectors stay as they are where that is a part of them.
         tokens_per_chunk: Positions that go through the blocks at once; a larger batch is cut, at the price of a second
             forward pass. It decides the memory needed, not the outcome.
         embedding_size: Give the model fresh token vectors of this length that serve search alone ("static" pooling), in
             place of how it embedded before; they start from which tokens occur in the same passages. Nothing else of
             the model is trained then.
+        embedding_layers: Let those vectors go through so many fresh blocks of their own ("contextual" pooling), which
+            add nothing at first.
+        embedding_intermediate_size: Inner width of those blocks; 8/3 of the vectors' length if omitted.
+        embedding_heads: Their heads; one for 64 features if omitted, or one in all where that does not divide them.
+        units: What those vectors are of: the model's own pieces, or words, which are the default.
         word_embedding_size: Give the model fresh vectors of words of this length beside those of tokens (see
             `mlx_mixer.embedding`), and train those, with the tokens' if they are fresh too.
         words: How many of the commonest words get a vector of their own.
@@ -113,6 +123,10 @@ class RetrievalRun:
     tuning: Tuning = field(default_factory=Tuning)
     tokens_per_chunk: int = 16_384
     embedding_size: int | None = None
+    embedding_layers: int | None = None
+    embedding_intermediate_size: int | None = None
+    embedding_heads: int | None = None
+    units: Units | None = None
     word_embedding_size: int | None = None
     words: int = 7680
     word_buckets: int = 1024
@@ -131,11 +145,41 @@ class RetrievalRun:
             raise UsageError(f"teacher_temperature is {self.teacher_temperature}; it must be above 0")
         if self.tokens_per_chunk < 1:
             raise UsageError(f"tokens_per_chunk is {self.tokens_per_chunk}; it must be at least 1")
-        if self.embedding_size is not None and self.embedding_size < 1:
-            raise UsageError(f"embedding_size is {self.embedding_size}; it must be at least 1")
-        for name in ("word_embedding_size", "words", "word_buckets"):
+        for name in (
+            *("embedding_size", "embedding_layers", "embedding_intermediate_size", "embedding_heads"),
+            *("word_embedding_size", "words", "word_buckets"),
+        ):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
+        self._check_embedding_blocks()
+
+    def _check_embedding_blocks(self) -> None:
+        if self.units is not None and self.units not in get_args(Units):
+            raise UsageError(f"units is {self.units!r}; it must be one of {', '.join(get_args(Units))}")
+        if self.embedding_layers is None:
+            for name in ("embedding_intermediate_size", "embedding_heads", "units"):
+                if (value := getattr(self, name)) is not None:
+                    raise UsageError(
+                        f"{name} is {value!r}, which is about fresh blocks for search; give --embedding-layers too"
+                    )
+            return
+        if self.embedding_size is None:
+            raise UsageError("embedding_layers are blocks for fresh vectors; give --embedding-size with them")
+        if self.word_embedding_size is not None:
+            raise UsageError(
+                "blocks for search take vectors of words or of pieces, not of both; leave out --word-embedding-size "
+                "and choose with --units"
+            )
+        if self.embedding_heads is not None and self.embedding_size % self.embedding_heads:
+            raise UsageError(
+                f"embedding_size {self.embedding_size} does not divide into {self.embedding_heads} heads; give another "
+                "--embedding-heads"
+            )
+
+    @property
+    def has_fresh_words(self) -> bool:
+        """Whether words are chosen anew, for fresh vectors of them."""
+        return self.word_embedding_size is not None or (self.embedding_layers is not None and self.units != "pieces")
 
     def objective(self) -> ObjectiveSettings:
         """What is minimised."""
@@ -186,7 +230,7 @@ def train_retrieval(
     draw = _drawing(run, tokens, _rivals(run, pairs, tokens, same, model, folder, narrate))
     targets = Targets(same, teacher)
     gradients: Gradients | None
-    if run.through_blocks:
+    if _embeds_through_blocks(run, model):
         batches = window_batches(draw, targets, model.config.context_length, run.tokens_per_chunk)
         gradients = window_gradients(model, learned, targets.count, folder.ranks)
     else:
@@ -222,6 +266,10 @@ def _for_all(run: RetrievalRun, ranks: Ranks) -> RetrievalRun:
     return replace(run, drawing=replace(run.drawing, batch_size=run.drawing.batch_size * ranks.size))
 
 
+def _embeds_through_blocks(run: RetrievalRun, model: LanguageMixer) -> bool:
+    return run.through_blocks or model.config.pooling == "contextual"
+
+
 def _drawing(run: RetrievalRun, tokens: TokenPairs, rivals: Rivals | None) -> Draw:
     return lambda step: draw_pairs(tokens, run.drawing, np.random.default_rng((run.loop.seed, step)), rivals, step)
 
@@ -238,7 +286,7 @@ def _rivals(
     """Who chooses the hard negatives, if any are asked for."""
     if not run.mining.count:
         return None
-    embed_texts = embed_windows if run.through_blocks else embed_bags
+    embed_texts = embed_windows if _embeds_through_blocks(run, model) else embed_bags
 
     def embed(among: Numbers) -> tuple[Vectors, Vectors]:
         narrate("looking for hard negatives with the model")
@@ -264,10 +312,12 @@ def _sample(passages: Sequence[Ids], seed: int) -> Sequence[Ids]:
 
 def _chosen_words(run: RetrievalRun, pairs: Sequence[Pair], narrate: Callable[[str], None]) -> WordTokenizer | None:
     """The words of the run: chosen anew for fresh vectors, those of the model otherwise; None if it has none."""
-    if run.word_embedding_size is None:
-        return word_tokenizer(resolve_model(run.init), load_config(run.init))
-    narrate("counting words")
-    return WordTokenizer(commonest_stems((pair.passage for pair in pairs), run.words), run.word_buckets)
+    if run.has_fresh_words:
+        narrate("counting words")
+        return WordTokenizer(commonest_stems((pair.passage for pair in pairs), run.words), run.word_buckets)
+    config = load_config(run.init)
+    are_replaced = run.embedding_layers is not None or (run.embedding_size is not None and embeds_words_alone(config))
+    return None if are_replaced else word_tokenizer(resolve_model(run.init), config)
 
 
 def _start(run: RetrievalRun, model: LanguageMixer, tokens: TokenPairs, narrate: Callable[[str], None]) -> None:
@@ -275,10 +325,17 @@ def _start(run: RetrievalRun, model: LanguageMixer, tokens: TokenPairs, narrate:
     sample = _sample(tokens.passages, run.loop.seed)
     bounds = view_bounds(model.config)
     if run.embedding_size is not None:
-        narrate("computing token vectors from co-occurrence")
+        of_words = embeds_words_alone(model.config)
+        narrate(f"computing {'vectors of words' if of_words else 'token vectors'} from co-occurrence")
         texts = [of_view(text, 0, bounds[1]) for text in sample]
-        assert isinstance(model.pooling, StaticPooling)
-        start_static(model.pooling, cooccurrence_vectors(texts, bounds[1], run.embedding_size, run.loop.seed))
+        found = cooccurrence_vectors(texts, bounds[1], run.embedding_size, run.loop.seed)
+        assert isinstance(model.pooling, StaticPooling | ContextualPooling)
+        if of_words:
+            start_words(model.pooling, found, run.loop.seed)
+        else:
+            start_static(model.pooling, found)
+        if isinstance(model.pooling, ContextualPooling):
+            start_as_identity(model.pooling.layers)
     if run.word_embedding_size is not None:
         narrate("computing vectors of words from co-occurrence")
         texts = [of_view(text, bounds[1], bounds[2]) - bounds[1] for text in sample]
@@ -294,10 +351,10 @@ def _learned_parts(run: RetrievalRun, model: LanguageMixer) -> list[int]:
 
 def _trainable_model(run: RetrievalRun, words: WordTokenizer | None) -> LanguageMixer:
     model = load_language_model(run.init, as_stored=False)
-    if run.embedding_size is not None:
-        config = replace(model.config, pooling="static", embedding_size=run.embedding_size, embedding_position=None)
-        model.config = config
-        model.pooling = StaticPooling(config.vocab_size, run.embedding_size)
+    if run.embedding_layers is not None:
+        _give_contextual(run, model, words)
+    elif run.embedding_size is not None:
+        _give_static(model, run.embedding_size)
     if run.word_embedding_size is not None and words is not None:
         if model.config.pooling != "static":
             raise UnsupportedModelError(
@@ -308,17 +365,21 @@ def _trainable_model(run: RetrievalRun, words: WordTokenizer | None) -> Language
         model.config = replace(model.config, word_embedding_size=size, word_vocab_size=words.vocab_size)
         model.word_pooling = StaticPooling(words.vocab_size, size)
     kind = model.config.pooling
-    if kind not in ("token_weighted", "static"):
+    if kind not in ("token_weighted", "static", "contextual"):
         raise UnsupportedModelError(
-            f"{run.init} pools by {kind!r}; retrieval is trained for 'token_weighted' and 'static' pooling; give it "
-            "vectors for search with --embedding-size"
+            f"{run.init} pools by {kind!r}; retrieval is trained for 'token_weighted', 'static' and 'contextual' "
+            "pooling; give it vectors for search with --embedding-size"
         )
     if run.through_blocks and kind == "static":
         raise UsageError("'static' pooling does not go through the blocks; leave out --through-blocks")
+    if run.tuning.is_partial and kind == "contextual":
+        raise UsageError(
+            "lora and last_layers adapt the blocks that write, and 'contextual' pooling has its own; leave them out"
+        )
     model.freeze()
     if run.through_blocks and run.tuning.is_partial:
         run.tuning.apply(model)
-    elif run.through_blocks:
+    elif run.through_blocks and kind == "token_weighted":
         for layer in model.layers:
             layer.unfreeze()
     if kind == "token_weighted" and not run.tuning.is_partial:
@@ -332,6 +393,45 @@ def _trainable_model(run: RetrievalRun, words: WordTokenizer | None) -> Language
     return model
 
 
+def _give_static(model: LanguageMixer, size: int) -> None:
+    """Give a model fresh vectors of tokens for search; vectors of words stay where they stood beside such."""
+    config = model.config
+    model.config = replace(
+        config,
+        pooling="static",
+        embedding_size=size,
+        embedding_layers=None,
+        embedding_intermediate_size=None,
+        embedding_heads=None,
+        word_vocab_size=None if config.word_embedding_size is None else config.word_vocab_size,
+        embedding_position=None,
+    )
+    model.pooling = StaticPooling(config.vocab_size, size)
+
+
+def _give_contextual(run: RetrievalRun, model: LanguageMixer, words: WordTokenizer | None) -> None:
+    """Give a model fresh vectors for search and blocks for them, in the place of all it embedded with."""
+    size = run.embedding_size
+    assert size is not None
+    model.config = replace(
+        model.config,
+        pooling="contextual",
+        embedding_size=size,
+        embedding_layers=run.embedding_layers,
+        embedding_intermediate_size=run.embedding_intermediate_size or _inner_width(size),
+        embedding_heads=run.embedding_heads or (1 if size % _HEAD_SIZE else size // _HEAD_SIZE),
+        word_embedding_size=None,
+        word_vocab_size=None if words is None else words.vocab_size,
+        embedding_position=None,
+    )
+    model.pooling = ContextualPooling(model.config)
+    model.pop("word_pooling", None)
+
+
+def _inner_width(size: int) -> int:
+    return max(1, round(8 / 3 * size / _HEAD_SIZE)) * _HEAD_SIZE
+
+
 def _validation(run: RetrievalRun, encode: Encode, model: LanguageMixer) -> Callable[[], float]:
     """Top-1 accuracy of the hardest queries among at most 512 passages of the valid files.
 
@@ -343,7 +443,7 @@ def _validation(run: RetrievalRun, encode: Encode, model: LanguageMixer) -> Call
         raise MixerError("the valid files hold one pair; a query needs another passage that could be found instead")
     tokens = encode_pairs(pairs, encode)
     sides = ([queries[0] for queries in tokens.queries], tokens.passages)
-    embed = embed_windows if run.through_blocks else embed_bags
+    embed = embed_windows if _embeds_through_blocks(run, model) else embed_bags
 
     def score() -> float:
         scorer = vector_scorer(*(embed(model, side) for side in sides))
@@ -356,6 +456,8 @@ def _validation(run: RetrievalRun, encode: Encode, model: LanguageMixer) -> Call
 
 def _encoder(run: RetrievalRun, model: LanguageMixer, words: WordTokenizer | None) -> Encode:
     """Texts to the ids that are embedded."""
+    if words is not None and embeds_words_alone(model.config):
+        return words.encode  # caseless
     pieces = load_encoder(run.init)
     encode: Encode = (lambda texts: pieces([fold(text) for text in texts])) if run.fold_case else pieces
     return encode if words is None else both_views(encode, words, model.config.vocab_size)
@@ -373,6 +475,10 @@ def _decisive(run: RetrievalRun, pairs: Sequence[Pair]) -> dict[str, Any]:
         "through_blocks": run.through_blocks,
         "tuning": asdict(run.tuning),
         "embedding_size": run.embedding_size,
+        "embedding_layers": run.embedding_layers,
+        "embedding_intermediate_size": run.embedding_intermediate_size,
+        "embedding_heads": run.embedding_heads,
+        "units": run.units,
         "word_embedding_size": run.word_embedding_size,
         "words": run.words,
         "word_buckets": run.word_buckets,

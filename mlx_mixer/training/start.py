@@ -1,12 +1,15 @@
 """How a fresh model starts: as a bag of words that its blocks add nothing to yet."""
 
+from collections.abc import Sequence
+
 import mlx.core as mx
 import numpy as np
 from mlx import nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_mixer.config import LanguageMixerConfig
-from mlx_mixer.layers.pooling import StaticPooling
+from mlx_mixer.layers.block import MixerBlock
+from mlx_mixer.layers.pooling import ContextualPooling, StaticPooling
 from mlx_mixer.models.language import LanguageMixer
 from mlx_mixer.training.token_vectors import TokenVectors
 from mlx_mixer.training.unit_rows import unit_rows
@@ -25,7 +28,7 @@ def fresh_model(config: LanguageMixerConfig, tokens: TokenVectors | None) -> Lan
         tokens: Vectors and document frequencies; random vectors if omitted.
     """
     model = LanguageMixer(config)
-    start_as_identity(model)
+    start_as_identity(model.layers)
     if tokens is not None:
         model.embed_tokens.weight = mx.array(VECTOR_LENGTH * tokens.vectors)
         if config.pooling == "token_weighted":
@@ -33,13 +36,13 @@ def fresh_model(config: LanguageMixerConfig, tokens: TokenVectors | None) -> Lan
     return model
 
 
-def start_static(pooling: StaticPooling, tokens: TokenVectors) -> None:
-    """Give "static" pooling vectors from co-occurrence, and weights from document frequencies."""
+def start_static(pooling: StaticPooling | ContextualPooling, tokens: TokenVectors) -> None:
+    """Give "static" or "contextual" pooling vectors from co-occurrence, and weights from document frequencies."""
     pooling.table.weight = mx.array(VECTOR_LENGTH * tokens.vectors)
     pooling.token_weight = token_weights_from_idf(tokens)
 
 
-def start_words(pooling: StaticPooling, words: TokenVectors, seed: int) -> None:
+def start_words(pooling: StaticPooling | ContextualPooling, words: TokenVectors, seed: int) -> None:
     """The same for words, most of which co-occurrence knows next to nothing of.
 
     Half of each vector is drawn at random, so that a text is also found by its very words. Weights are square roots of
@@ -56,12 +59,12 @@ def start_words(pooling: StaticPooling, words: TokenVectors, seed: int) -> None:
     pooling.token_weight = token_weights_from_idf(words, power=0.5)
 
 
-def start_as_identity(model: LanguageMixer) -> None:
+def start_as_identity(blocks: Sequence[MixerBlock]) -> None:
     """Set the last map of each half of each block to zero; what comes before keeps its random values.
 
     Those give the zeros a gradient, so nothing is stuck.
     """
-    for layer in model.layers:
+    for layer in blocks:
         mixing = layer["token_mixing"]
         _zero(mixing, _last_maps(mixing))
         if "channel_mixing" in layer:

@@ -40,8 +40,10 @@ def _merged(tokens: list[int], words: list[int], first: int) -> list[int]:
 
 def view_bounds(config: LanguageMixerConfig) -> list[int]:
     """The first id of each view, and the one after the last."""
-    bounds = [0, config.vocab_size]
-    return bounds if config.word_vocab_size is None else [*bounds, config.vocab_size + config.word_vocab_size]
+    if config.word_embedding_size is None or config.word_vocab_size is None:
+        # One view: tokens, or words in their place.
+        return [0, config.embedding_vocab_size]
+    return [0, config.vocab_size, config.vocab_size + config.word_vocab_size]
 
 
 def of_view(text: Ids, first: int, stop: int) -> Ids:

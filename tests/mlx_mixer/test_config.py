@@ -12,6 +12,15 @@ from mlx_mixer.config_fields import Provenance
 from mlx_mixer.errors import ConfigError, MixerError
 from tests.tiny import FORMS, tiny_config
 
+STATIC: dict[str, Any] = {"pooling": "static", "embedding_size": 8}
+CONTEXTUAL: dict[str, Any] = {
+    "pooling": "contextual",
+    "embedding_size": 8,
+    "embedding_layers": 2,
+    "embedding_intermediate_size": 12,
+    "embedding_heads": 2,
+}
+
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_config_survives_being_written(form: str) -> None:
@@ -20,6 +29,24 @@ def test_a_config_survives_being_written(form: str) -> None:
     )
     config = tiny_config(**FORMS[form], padding_side="left", pad_token_id=1, temperature=0.02, provenance=provenance)
     assert LanguageMixerConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("words", [None, 5])
+def test_a_config_of_contextual_pooling_survives_and_names_its_blocks(words: int | None) -> None:
+    config = tiny_config(**CONTEXTUAL, word_vocab_size=words, norm_eps=1e-3, activation="silu")
+    assert LanguageMixerConfig.from_dict(config.to_dict()) == config
+    assert config.embedding_parts == (8,)
+    # Nothing of the blocks that write is theirs but the window.
+    assert config.embedding_blocks == LanguageMixerConfig(
+        vocab_size=words or 64,
+        hidden_size=8,
+        num_layers=2,
+        context_length=24,
+        intermediate_size=12,
+        token_mixing="headed",
+        num_heads=2,
+    )
+    assert tiny_config(**STATIC).embedding_blocks is None
 
 
 @pytest.mark.parametrize(
@@ -38,8 +65,22 @@ def test_a_config_survives_being_written(form: str) -> None:
         ({"eos_token_id": 64}, "eos_token_id is 64; it must be a whole number from 0 to 63"),
         ({"embedding_position": -25}, "embedding_position is -25"),
         ({"pooling": "static"}, "embedding_size is None"),
-        ({"embedding_size": 8}, "only 'static' pooling"),
-        ({"word_vocab_size": 8}, "word_vocab_size is 8, but only 'static' pooling"),
+        ({"embedding_size": 8}, "only 'static' and 'contextual' pooling has it; pooling is 'position'"),
+        ({"word_vocab_size": 8}, "word_vocab_size is 8, but only 'static' and 'contextual' pooling"),
+        ({"embedding_heads": 2}, "embedding_heads is 2, but only 'contextual' pooling has it"),
+        ({**STATIC, "embedding_layers": 1}, "embedding_layers is 1, but only 'contextual' pooling has it"),
+        ({**CONTEXTUAL, "embedding_size": None}, "embedding_size is None; it must be a whole number from 1"),
+        (
+            {**CONTEXTUAL, "embedding_layers": None},
+            "embedding_layers is None; it must be a whole number from 1 to 1024",
+        ),
+        ({**CONTEXTUAL, "embedding_layers": 1025}, "embedding_layers is 1025"),
+        ({**CONTEXTUAL, "embedding_intermediate_size": 0}, "embedding_intermediate_size is 0"),
+        ({**CONTEXTUAL, "embedding_heads": 0}, "embedding_heads is 0"),
+        ({**CONTEXTUAL, "embedding_heads": 3}, "embedding_size 8 does not divide into 3 heads; embedding_heads must"),
+        ({**CONTEXTUAL, "word_vocab_size": 0}, "word_vocab_size is 0"),
+        ({**CONTEXTUAL, "word_embedding_size": 8}, "word_embedding_size is 8, but only 'static' pooling has it"),
+        ({**CONTEXTUAL, "embedding_layers": 1024, "embedding_size": 1 << 16}, "parameters; at most"),
         ({"pooling": "static", "embedding_size": 8, "word_vocab_size": 8}, "word_embedding_size is None"),
         ({"pooling": "static", "embedding_size": 8, "word_embedding_size": 8}, "word_vocab_size is None"),
         ({"norm_eps": 0}, "norm_eps is 0"),

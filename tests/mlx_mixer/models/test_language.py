@@ -13,7 +13,15 @@ IDS = mx.random.randint(0, 64, (3, 24), key=mx.random.key(7))
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_config_counts_every_parameter(form: str) -> None:
-    for pooling in ({}, {"pooling": "token_weighted"}, {"pooling": "static", "embedding_size": 40}):
+    blocks = {"embedding_layers": 3, "embedding_intermediate_size": 24, "embedding_heads": 5}
+    contextual = {"pooling": "contextual", "embedding_size": 40, **blocks}
+    for pooling in (
+        {},
+        {"pooling": "token_weighted"},
+        {"pooling": "static", "embedding_size": 40},
+        contextual,
+        {**contextual, "word_vocab_size": 9},
+    ):
         config = tiny_config(**FORMS[form], **pooling)
         model = LanguageMixer(config)
         assert sum(array.size for _, array in tree_flatten(model.parameters())) == config.num_parameters
