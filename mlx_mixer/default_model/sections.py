@@ -2,9 +2,13 @@
 
     python sections.py FOLDER_OF_DEBS OUT.jsonl.gz --without VALID.jsonl.gz ... \
         --held-out PACKAGE ... --held-out-to OTHER.jsonl.gz
+    python sections.py FOLDER_OF_DEBS OUT.jsonl.gz --without VALID.jsonl.gz ... --seen EARLIER.jsonl.gz ... \
+        --deb-bytes 4000000 --pages 70 --page-bytes 400000 --most 500
 
 Every HTML page of every package is cut at its headings. A section is kept if it reads as English prose, is not mostly
-what an earlier one said, and shares less than a fifth of its runs of eight words with any passage of the valid files.
+what an earlier one or a passage of the `--seen` files said, and shares less than a fifth of its runs of eight words
+with any passage of the valid files. The second call takes a little from each of many packages: of those no larger than
+`--deb-bytes`, at most so many pages, none larger than `--page-bytes`, and at most so many sections.
 The fields are those of the other training files: `id`, `group`, `query_raw` (the path of headings), `query_hard` (the
 last heading, if it is a phrase of its own and does not stand in the passage), `passage`. Sections of the packages named
 by `--held-out` go into another file.
@@ -22,6 +26,7 @@ import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +52,36 @@ _NAME = re.compile(r"[_()<>:=/\\$#@.]|[a-z][A-Z]|\d{2}")
 _WORD = re.compile(r"[a-z0-9]+")
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """How much of a package is read: so many pages, none larger than so many bytes, and so many sections of them."""
+
+    pages: int | None
+    page_bytes: int
+    sections: int
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Pairs from documentation packages.")
     parser.add_argument("debs", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--without", type=Path, action="append", default=[])
+    parser.add_argument("--without", type=Path, action="extend", nargs="+", default=[], metavar="FILE")
+    parser.add_argument("--seen", type=Path, action="extend", nargs="+", default=[], metavar="FILE")
     parser.add_argument("--held-out", nargs="+", default=[], metavar="PACKAGE")
     parser.add_argument("--held-out-to", type=Path)
+    parser.add_argument("--deb-bytes", type=int, metavar="N", help="leave out larger packages")
+    parser.add_argument("--pages", type=int, metavar="N", help="at most so many pages of a package")
+    parser.add_argument("--page-bytes", type=int, default=LARGEST_PAGE, metavar="N", help="leave out larger pages")
+    parser.add_argument("--most", type=int, default=MOST_OF_A_PACKAGE, metavar="N", help="sections of a package")
     options = parser.parse_args()
-    forbidden = {run for file in options.without for record in _records(file) for run in _runs(record["passage"])}
-    seen: set[int] = set()
+    limits = _Limits(options.pages, options.page_bytes, options.most)
+    forbidden = _runs_of(options.without)
+    seen = _runs_of(options.seen)
     kept: list[dict[str, Any]] = []
     for deb in sorted(options.debs.glob("*.deb")):
-        found = _fresh(_package_sections(deb), forbidden, seen)
+        if options.deb_bytes is not None and deb.stat().st_size > options.deb_bytes:
+            continue
+        found = _fresh(_package_sections(deb, limits), forbidden, seen, limits.sections)
         kept += found
         sys.stderr.write(f"{deb.name}  {len(found):,} sections\n")
     _name_hard_queries(kept)
@@ -75,16 +97,24 @@ def _write(path: Path, records: list[dict[str, Any]]) -> None:
         file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
-def _package_sections(deb: Path) -> list[dict[str, Any]]:
+def _package_sections(deb: Path, limits: _Limits) -> list[dict[str, Any]]:
     """Sections of a package in a fixed random order."""
     package = deb.name.split("_")[0]
     with tempfile.TemporaryDirectory() as folder:
         with _data_of(deb) as data:
             # Links lead to pages that are read under their own name, or out of the package.
-            data.extractall(folder, [member for member in data if member.isfile()], filter="data")
-        pages = sorted(path for path in Path(folder).rglob("*") if _is_page(path))
+            data.extractall(folder, _pages(data, limits), filter="data")
+        pages = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         records = [record for page in pages for record in _page_sections(page, package, page.relative_to(folder))]
     return sorted(records, key=lambda record: hashlib.sha256(record["id"].encode()).digest())
+
+
+def _pages(data: tarfile.TarFile, limits: _Limits) -> list[tarfile.TarInfo]:
+    """The pages of a package that are read; where there are more than the limit, a fixed random choice."""
+    pages = [member for member in data if member.isfile() and _is_page(member.name, member.size, limits.page_bytes)]
+    chosen = sorted(pages, key=lambda member: hashlib.sha256(member.name.encode()).digest())[: limits.pages]
+    # In any other order than the archive's, every page is unpacked from the start again.
+    return sorted(chosen, key=lambda member: member.offset)
 
 
 def _data_of(deb: Path) -> tarfile.TarFile:
@@ -100,10 +130,10 @@ def _data_of(deb: Path) -> tarfile.TarFile:
     raise SystemExit(f"{deb} holds no data.tar; is it a Debian package?")
 
 
-def _is_page(path: Path) -> bool:
-    name = path.name.removesuffix(".gz")
+def _is_page(path: str, size: int, largest: int) -> bool:
+    name = Path(path).name.removesuffix(".gz")
     wanted = name.endswith((".html", ".htm", ".xhtml")) and not name.startswith(("genindex", "search", "py-modindex"))
-    return wanted and not path.is_symlink() and path.is_file() and path.stat().st_size <= LARGEST_PAGE
+    return wanted and size <= largest
 
 
 def _page_sections(page: Path, package: str, name: Path) -> Iterator[dict[str, Any]]:
@@ -179,18 +209,22 @@ def _is_prose(text: str) -> bool:
     return letters >= 0.65 * len(text) and common >= 0.15 * len(words)
 
 
-def _fresh(records: list[dict[str, Any]], forbidden: set[int], seen: set[int]) -> list[dict[str, Any]]:
-    """Those that say something new; what they say is seen from then on."""
+def _fresh(records: list[dict[str, Any]], forbidden: set[int], seen: set[int], most: int) -> list[dict[str, Any]]:
+    """The first `most` that say something new; what they say is seen from then on."""
     kept: list[dict[str, Any]] = []
     for record in records:
         runs = _runs(record["passage"])
-        if len(kept) == MOST_OF_A_PACKAGE:
+        if len(kept) == most:
             break
         if not runs or len(runs & forbidden) >= 0.2 * len(runs) or len(runs & seen) >= 0.4 * len(runs):
             continue
         seen |= runs
         kept.append(record)
     return kept
+
+
+def _runs_of(files: list[Path]) -> set[int]:
+    return {run for file in files for record in _records(file) for run in _runs(record["passage"])}
 
 
 def _runs(text: str) -> set[int]:

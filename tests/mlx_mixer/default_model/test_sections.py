@@ -22,6 +22,10 @@ LOCKING = (
     "Only one process writes at a time, and the others wait for it with a limit that is set in the file of settings. "
     "If the writer dies, the lock goes with it, and the next process looks at the log to see what is to be taken back."
 )
+UNPACKING = (
+    "What comes in an archive is unpacked into a folder of its own, where no name in it reaches anything outside, and "
+    "it is moved to its place when all of it is there. If the disk is full by then, the folder is removed as it stands."
+)
 PAGE = f"""<html><body><nav>Home</nav><h1>1. The cache</h1><p>{LOCKING}</p>
 <h2>1.2 How entries are <em>removed</em></h2><p>{TRIMMING}</p><h2>Short</h2><p>Too short.</p></body></html>"""
 
@@ -43,6 +47,10 @@ def write_deb(path: Path, pages: dict[str, str]) -> None:
         for name, content in members.items():
             file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode())
             file.write(content + b"\n" * (len(content) % 2))
+
+
+def page_of(text: str) -> str:
+    return f"<html><body><h1>A heading</h1><p>{text}</p></body></html>"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
@@ -80,6 +88,40 @@ def test_what_is_held_out_and_what_was_said_before_is_left_out(tmp_path: Path, m
     assert {record["passage"] for record in read(other)} == {LOCKING, TRIMMING}
     # The second package says of trimming what the first said.
     assert read(tmp_path / "out.jsonl.gz") == []
+
+
+def test_what_earlier_files_said_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_deb(tmp_path / "a-doc_1_all.deb", {"a/index.html": PAGE})
+    earlier = tmp_path / "earlier.jsonl.gz"
+    # Less than two fifths of the one section, more of the other.
+    said = f"{LOCKING[: len(LOCKING) // 3]} {TRIMMING[: len(TRIMMING) * 2 // 3]}"
+    with gzip.open(earlier, "wt", encoding="utf-8") as file:
+        file.write(json.dumps({"passage": said}))
+    run(monkeypatch, tmp_path, tmp_path / "out.jsonl.gz", "--seen", earlier)
+    assert [record["passage"] for record in read(tmp_path / "out.jsonl.gz")] == [LOCKING]
+
+
+def test_a_little_of_many_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = page_of(LOCKING), page_of(TRIMMING) + "<!-- nothing -->" * 50
+    write_deb(tmp_path / "a-doc_1_all.deb", {"a/small.html": small, "a/large.html": large, "a/genindex.html": small})
+    noise = "".join(f"{number * number:x}" for number in range(2000))
+    write_deb(tmp_path / "b-doc_1_all.deb", {"b/more.html": page_of(UNPACKING), "b/noise": noise})
+    least, most = sorted(deb.stat().st_size for deb in tmp_path.glob("*.deb"))
+
+    def passages(*options: object) -> set[str]:
+        run(monkeypatch, tmp_path, tmp_path / "out.jsonl.gz", *options)
+        return {record["passage"] for record in read(tmp_path / "out.jsonl.gz")}
+
+    assert passages() == passages("--deb-bytes", most) == {LOCKING, TRIMMING, UNPACKING}
+    assert passages("--deb-bytes", most - 1) == {LOCKING, TRIMMING}
+    assert passages("--deb-bytes", least - 1) == set()
+    assert passages("--page-bytes", len(large)) == {LOCKING, TRIMMING, UNPACKING}
+    assert passages("--page-bytes", len(large) - 1) == {LOCKING, UNPACKING}
+    # The first by the sha256 of "./usr/share/doc/a/large.html" and "./usr/share/doc/a/small.html".
+    assert passages("--pages", 1) == {LOCKING, UNPACKING}
+    assert passages("--pages", 2) == {LOCKING, TRIMMING, UNPACKING}
+    assert len(passages("--most", 1)) == 2
+    assert passages("--most", 0) == set()
 
 
 def test_what_is_no_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
