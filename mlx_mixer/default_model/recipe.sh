@@ -1,16 +1,22 @@
 #!/bin/sh
-# Makes the bundled model from the texts that MODEL_CARD.md names. About two and a half hours on two CPU cores. A step
-# that was interrupted goes on when its command is given again with --resume.
+# Makes the bundled model from the texts that MODEL_CARD.md names. The last command of step 5 needs PyTorch and a CUDA
+# GPU, for minutes; all else takes about two hours and a half on two CPU cores. A command of `mlx-mixer train` that was
+# interrupted goes on when it is given again with --resume; any other begins anew.
 #
-#   mlx_mixer/default_model/recipe.sh CORPUS PACKAGES WORK
+#   mlx_mixer/default_model/recipe.sh CORPUS PACKAGES MORE_PACKAGES TEACHER WORK
 #
-# CORPUS holds debian.train.jsonl.gz, debian.valid.jsonl.gz, docs.train.jsonl.gz and docs.valid.jsonl.gz; PACKAGES the
-# .deb files that packages.txt lists (on Debian 12: apt-get download $(cat packages.txt)); WORK is a folder to work in.
+# CORPUS holds debian.train.jsonl.gz, debian.valid.jsonl.gz, docs.train.jsonl.gz and docs.valid.jsonl.gz; PACKAGES and
+# MORE_PACKAGES the .deb files that packages.txt and more_packages.txt list (on Debian 12: apt-get download
+# $(cat packages.txt)); TEACHER model.safetensors and tokenizer.json of sentence-transformers/all-MiniLM-L6-v2 from the
+# Hugging Face Hub (Apache-2.0); WORK is a folder to work in.
 # The model ends up in WORK/checkpoint, its figures in WORK/figures.json.
 set -eu
-CORPUS=${1:?usage: recipe.sh CORPUS PACKAGES WORK}
-PACKAGES=${2:?usage: recipe.sh CORPUS PACKAGES WORK}
-WORK=${3:?usage: recipe.sh CORPUS PACKAGES WORK}
+usage="usage: recipe.sh CORPUS PACKAGES MORE_PACKAGES TEACHER WORK"
+CORPUS=${1:?$usage}
+PACKAGES=${2:?$usage}
+MORE_PACKAGES=${3:?$usage}
+TEACHER=${4:?$usage}
+WORK=${5:?$usage}
 HERE=$(dirname "$0")
 set -- "$CORPUS/debian.train.jsonl.gz" "$CORPUS/docs.train.jsonl.gz"
 valid="--valid $CORPUS/debian.valid.jsonl.gz --valid $CORPUS/docs.valid.jsonl.gz"
@@ -33,16 +39,20 @@ mlx-mixer train retrieval "$@" --init "$WORK/language" --out "$WORK/meaning" \
 mlx-mixer train language "$@" --init "$WORK/meaning" --keep-embeddings --out "$WORK/writer" \
     --steps 1000 --learning-rate 2e-3 --warmup-steps 50 --seed 3 --half
 
-# 5. Vectors for search alone, from the corpus (twice) and from the sections of a hundred other packages.
+# 5. Vectors of words and blocks for them, for search alone, from the corpus and from the sections of other packages:
+# all of a hundred, and a little from each of many more.
 # shellcheck disable=SC2046 # one name a line
 python3 "$HERE/sections.py" "$PACKAGES" "$WORK/sections.jsonl.gz" \
-    --without "$CORPUS/debian.valid.jsonl.gz" --without "$CORPUS/docs.valid.jsonl.gz" \
+    --without "$CORPUS/debian.valid.jsonl.gz" "$CORPUS/docs.valid.jsonl.gz" \
     --held-out $(cat "$HERE/held_out_packages.txt") --held-out-to "$WORK/held_out.jsonl.gz"
-# shellcheck disable=SC2086
-mlx-mixer train retrieval "$@" "$@" "$WORK/sections.jsonl.gz" --init "$WORK/writer" --out "$WORK/search" \
-    --embedding-size 512 $valid --validate-every 100 \
-    --steps 400 --batch-size 1536 --temperature 0.04 --span-share 0.4 \
-    --learning-rate 1.5e-2 --weight-decay 0 --clip-norm 100 --average ema --seed 5
+python3 "$HERE/sections.py" "$MORE_PACKAGES" "$WORK/more_sections.jsonl.gz" \
+    --without "$CORPUS/debian.valid.jsonl.gz" "$CORPUS/docs.valid.jsonl.gz" "$WORK/held_out.jsonl.gz" \
+    --seen "$@" "$WORK/sections.jsonl.gz" \
+    --deb-bytes 4000000 --pages 70 --page-bytes 400000 --most 500
+python3 "$HERE/finder_data.py" "$TEACHER" "$WORK/finder" \
+    --corpus "$@" --sections "$WORK/sections.jsonl.gz" "$WORK/more_sections.jsonl.gz"
+# It needs nothing else of this project, so it may run on another machine.
+python3 "$HERE/finder.py" "$WORK/finder" "$TEACHER" "$WORK/writer" "$WORK/search"
 
 # 6. A byte for each number.
 mlx-mixer convert "$WORK/search" --out "$WORK/checkpoint" --quantize 8 --dtype float16
