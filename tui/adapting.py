@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tui.events import IndexingFinished, IndexingProgress, LibraryEvent, LibraryFailed, SearchAdapted
 
 COMMAND = (sys.executable, "-m", "mlx_mixer", "train", "retrieval", "--docs")
-_STEP = re.compile(r"([a-z ]+) ([\d,]+)/([\d,]+)$")
+_STEP = re.compile(r"(.+) ([\d,]+)/([\d,]+)$")
 _STAGE = "adapting"
 _NAME = "mlx-mixer: "
 _KILL_SECONDS = 5.0

@@ -97,7 +97,7 @@ def check_library(
             f"only {len(items)} headings and docstrings to ask for{where}, and a check needs {LEAST_ITEMS}; "
             "add more documents with headings of two words or more, or Python code with docstrings, and embed them"
         )
-    copy = cleaned_copy(db, items, fingerprint=meaning.embedder.fingerprint)
+    copy = cleaned_copy(db, items, fingerprint=meaning.embedder.fingerprint, only_embedded=True)
     try:
         embedded = copy.meaning(meaning.embedder, progress=_no_progress, is_cancelled=is_cancelled)
         ranks = all_ranks(copy.db, copy.items, embedded, progress=progress, is_cancelled=is_cancelled)

@@ -61,6 +61,7 @@ def cleaned_copy(
     *,
     most_chunks: int = MOST_CHUNKS,
     fingerprint: str | None = None,
+    only_embedded: bool = False,
 ) -> CleanedCopy:
     """Copy the documents of some items, and others evenly over the library, without what gives the items away.
 
@@ -68,7 +69,8 @@ def cleaned_copy(
         db: The library.
         items: The items.
         most_chunks: Other documents are taken up to this many passages in all.
-        fingerprint: Take only documents that this embedder has seen, and its vectors of those that stay as they are.
+        fingerprint: Take this embedder's vectors of documents that stay as they are, where it has seen them.
+        only_embedded: Take no documents that it has not seen.
     """
     copy = Database(":memory:", isolation_level=None, check_same_thread=False)
     add_functions(copy)
@@ -78,7 +80,7 @@ def cleaned_copy(
     copy.execute("BEGIN")
     ids: dict[int, int] = {}
     count = 0
-    for content in _chosen(db, set(cleaned), most_chunks, fingerprint):
+    for content in _chosen(db, set(cleaned), most_chunks, fingerprint if only_embedded else None):
         ids[content], chunks = _copy_content(db, copy, content, cleaned.get(content, {}), roots)
         count += chunks
         if fingerprint is not None and content not in cleaned:

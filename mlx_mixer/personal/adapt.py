@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mlx_mixer.checkpoint import load_config, load_language_model, resolve_model
@@ -309,18 +310,20 @@ def _ranks(
     is_cancelled: Callable[[], bool],
 ) -> list[tuple[RanksBySystem, int]]:
     """Look for the questions with each embedder: the ranks, and among how many passages."""
+    # The first is the present one, which has seen most of the library.
     with library.reading() as db:
-        copy = cleaned_copy(db, [asked_hard(pair) for pair in pairs], most_chunks=most_chunks)
-    total = len(embedders) * len(copy.items)
+        copy = cleaned_copy(
+            db, [asked_hard(pair) for pair in pairs], most_chunks=most_chunks, fingerprint=embedders[0].fingerprint
+        )
     found = []
     try:
-        for number, embedder in enumerate(embedders):
-            first = number * len(copy.items)
-            report(stage, first, total)
+        for number, embedder in enumerate(embedders, start=1):
+            which = f"{stage}, model {number} of {len(embedders)}"
             ranks = look_for(
                 copy,
                 embedder,
-                progress=lambda done, _, first=first: report(stage, first + done, total),  # type: ignore[misc]
+                embedding=partial(report, f"{which}: passages"),
+                progress=partial(report, f"{which}: questions"),
                 is_cancelled=is_cancelled,
             )
             found.append((ranks, copy.chunks))

@@ -11,7 +11,6 @@ import numpy as np
 
 from mlx_mixer.documents.check import SCALES, CheckProgress, System, all_ranks
 from mlx_mixer.documents.cleaned_copy import CleanedCopy
-from mlx_mixer.documents.events import Progress
 from mlx_mixer.documents.measures import Interval, Ranks, bootstrap, reciprocal_ranks
 from mlx_mixer.documents.vectors import TextEmbedder
 
@@ -76,10 +75,25 @@ class Outcome:
 
 
 def look_for(
-    copy: CleanedCopy, embedder: TextEmbedder, *, progress: CheckProgress, is_cancelled: Callable[[], bool]
+    copy: CleanedCopy,
+    embedder: TextEmbedder,
+    *,
+    embedding: CheckProgress,
+    progress: CheckProgress,
+    is_cancelled: Callable[[], bool],
 ) -> RanksBySystem:
-    """Embed a copy and look for every item in it."""
-    meaning = copy.meaning(embedder, progress=_no_progress, is_cancelled=is_cancelled)
+    """Embed a copy and look for every item in it.
+
+    Args:
+        copy: The copy.
+        embedder: Makes the vectors that are not there yet.
+        embedding: Told how many passages are embedded, of how many.
+        progress: Told how many items were looked for, of how many.
+        is_cancelled: Asked now and then; True ends with an error.
+    """
+    meaning = copy.meaning(
+        embedder, progress=lambda step: embedding(step.done, step.total or 0), is_cancelled=is_cancelled
+    )
     return all_ranks(copy.db, copy.items, meaning, progress=progress, is_cancelled=is_cancelled)
 
 
@@ -127,7 +141,3 @@ def _gain(old: Ranks, new: Ranks) -> Figures:
         bootstrap(reciprocal_ranks(new) - reciprocal_ranks(old)),
         bootstrap((new == 1).astype(np.float64) - (old == 1).astype(np.float64)),
     )
-
-
-def _no_progress(_: Progress) -> None:
-    pass

@@ -35,7 +35,7 @@ from tui.session import Session
 TELLS = """
 import sys, time
 print("looking for questions", file=sys.stderr, flush=True)
-print("choosing 1,250/2,500", file=sys.stderr, flush=True)
+print("choosing, model 2 of 4: questions 1,250/2,500", file=sys.stderr, flush=True)
 {more}
 """
 
@@ -67,7 +67,7 @@ def test_the_child_s_lines_become_progress_and_its_conclusion() -> None:
     )
     *steps, end = reports.until_end()
     assert IndexingProgress("adapting", 0, 0, "looking for questions") in steps
-    assert IndexingProgress("adapting", 1250, 2500, "choosing") in steps
+    assert IndexingProgress("adapting", 1250, 2500, "choosing, model 2 of 4: questions") in steps
     assert end == IndexingFinished("It finds more: your library is embedded by personal-1 from now on.")
     assert reports.next() == SearchAdapted(end.summary)
 

@@ -130,7 +130,7 @@ def test_the_copy_holds_no_giveaway_and_the_library_is_untouched(filled: Library
     before = db.execute("SELECT group_concat(body, '') FROM chunks").fetchone()
     items = find_items(db, embedder.fingerprint, 50)
     assert len(items) == 50
-    copied = cleaned_copy(db, items, fingerprint=embedder.fingerprint)
+    copied = cleaned_copy(db, items, fingerprint=embedder.fingerprint, only_embedded=True)
     copy = copied.db
     assert copied.chunks == 100
     for item in copied.items:
@@ -141,6 +141,26 @@ def test_the_copy_holds_no_giveaway_and_the_library_is_untouched(filled: Library
             assert item.query not in heading + body
     assert not copy.execute("SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH '\"caring for\"' LIMIT 51").fetchall()[50:]
     assert db.execute("SELECT group_concat(body, '') FROM chunks").fetchone() == before
+
+
+def test_the_copy_keeps_vectors_of_what_stays_beside_documents_that_have_none(
+    filled: Library, embedder: WatchedEmbedder, tmp_path: Path
+) -> None:
+    filled.attach(embedder)
+    filled.embed_pending()
+    new = write_tree(tmp_path / "more", {"new.md": f"# Something new here\n\n{REST}"})
+    with Library(filled.path) as without_embedder:
+        without_embedder.add([new])
+    db = filled._connections.get()
+    items = find_items(db, embedder.fingerprint, 10)
+    embedder.documents.clear()
+    copies = {
+        only: cleaned_copy(db, items, fingerprint=embedder.fingerprint, only_embedded=only) for only in (True, False)
+    }
+    assert {only: copied.chunks for only, copied in copies.items()} == {True: 100, False: 101}
+    copies[False].meaning(embedder, progress=lambda _: None, is_cancelled=lambda: False)
+    # Those that something was taken out of, and the new one.
+    assert len(embedder.documents) == 11
 
 
 def test_meaning_that_helps_gets_a_weight_and_searches_follow(filled: Library) -> None:

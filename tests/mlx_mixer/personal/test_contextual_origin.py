@@ -60,6 +60,12 @@ def test_a_library_embedded_by_such_a_model_is_learned_from(tmp_path: Path, orig
     assert (candidate.steps, candidate.origin) == (3, str(origin))
     assert candidate.share in (0.5, 0.75, 1.0)
     assert [step for step in told if step[0] == "learning"][-1] == ("learning", 3, 3)
+    # The present model and three mixtures; then the present model and the best of them.
+    for stage, models in (("choosing", 4), ("testing", 2)):
+        for number in range(1, models + 1):
+            for what in ("passages", "questions"):
+                last = [step for step in told if step[0] == f"{stage}, model {number} of {models}: {what}"][-1]
+                assert last[1] == last[2] > 0
     before, after = weights_of(origin), weights_of(work / "trained")
     moved = {name for name in before if not np.array_equal(np.array(before[name]), np.array(after[name]))}
     assert moved == {name for name in before if name.startswith("pooling.")}
