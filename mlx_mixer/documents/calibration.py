@@ -29,9 +29,9 @@ class Calibration:
         weak_share: Without meaning: from which on it is weak.
     """
 
-    share: float = 16.0
-    distance: float = 0.7
-    offset: float = -4.3
+    share: float = 7.4
+    distance: float = 1.5
+    offset: float = -3.3
     strong: float = 1.0
     weak: float = 0.0
     strong_share: float = 0.45

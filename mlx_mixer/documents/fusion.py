@@ -27,8 +27,8 @@ class FusionWeights:
             Cubed, so that one word of several counts for little.
     """
 
-    meaning: float = 0.2
-    meaning_uncovered: float = 0.5
+    meaning: float = 0.4
+    meaning_uncovered: float = 0.7
     meaning_exact: float = 0.1
     name: float = 1.1
 
