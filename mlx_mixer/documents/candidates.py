@@ -1,5 +1,6 @@
 """What a query may mean, from every leg, each chunk with the exact score of every leg."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -7,6 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from mlx_mixer.documents import lexical
+from mlx_mixer.documents.beside import Beside
 from mlx_mixer.documents.close_up import CloseUp
 from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.frequency import TermCounts
@@ -21,6 +23,7 @@ CANDIDATES_PER_LEG = 100
 # best of what is beside the point around 0.3.
 MEANING_FLOOR = 0.25
 _NAMED_FILES = 20
+_embedding = Beside("query embedding")
 _MIN_NAME_COVERAGE = 0.5
 
 
@@ -51,37 +54,43 @@ class Neighbourhood:
     Args:
         db: The library.
         meaning: An embedder and its vectors, or None.
-        query: The query; it is embedded only where there are vectors to compare with.
+        query: The query; it is embedded only where there are vectors to compare with, while words are looked for.
     """
 
     def __init__(self, db: Database, query: Query, meaning: Meaning | None) -> None:
         self.db = db
         self.index: VectorIndex | None = None
-        self.vector: Vector | None = None
+        self._vector: Callable[[], Vector] | None = None
         if meaning is None or not query.text:
             return
         meaning.index.refresh(db)
         if len(meaning.index) > 0:
             self.index = meaning.index
-            self.vector = meaning.embedder.embed([query.text], "query")[0]
+            embed = meaning.embedder.embed
+            self._vector = _embedding.submit(lambda: embed([query.text], "query")[0]).result
 
     @classmethod
     def around(cls, db: Database, index: VectorIndex, vector: Vector) -> Self:
         """What lies near a vector that is there already."""
         near = cls(db, Query(""), None)
-        near.index, near.vector = index, vector
+        near.index, near._vector = index, lambda: vector
         return near
 
+    @property
+    def vector(self) -> Vector | None:
+        """The vector; the first to ask waits until the query is embedded."""
+        return None if self._vector is None else self._vector()
+
     def places(self, scope: "Scope", limit: int) -> list[Place]:
-        if self.index is None or self.vector is None:
+        if self.index is None or (vector := self.vector) is None:
             return []
-        return [place for place, _ in nearest(self.index, self.vector, scope, limit)]
+        return [place for place, _ in nearest(self.index, vector, scope, limit)]
 
     def cosines(self, places: list[Place]) -> Floats | None:
-        return None if self.index is None or self.vector is None else self.index.cosines(self.vector, places)
+        return None if self.index is None or (vector := self.vector) is None else self.index.cosines(vector, places)
 
     def null(self) -> Null | None:
-        return None if self.index is None or self.vector is None else self.index.null(self.vector)
+        return None if self.index is None or (vector := self.vector) is None else self.index.null(vector)
 
 
 class Scope(NamedTuple):
