@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from mlx_mixer.errors import MixerError
+from mlx_mixer.job_thread import JobThread
 from mlx_mixer.sampling import SamplingSettings
 from tui.chat_events import AnswerFinished, AnswerWritten, ChatRequest, PromptRefused
 from tui.chat_prompts import prepare_prompt
@@ -28,7 +29,6 @@ from tui.events import (
     TextWritten,
     WritingFinished,
 )
-from tui.jobs import JobThread
 from tui.progress import WritingProgress
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 import contextlib
 from pathlib import Path
 
+from mlx_mixer.job_thread import JobThread
 from mlx_mixer.paths import Paths
 from tui import crash
 from tui.draft import save_draft
-from tui.jobs import JobThread
 from tui.preferences import Preferences, save_preferences
 
 

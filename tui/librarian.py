@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_mixer.errors import MixerError
+from mlx_mixer.job_thread import JobThread
 from tui.chat_events import PassagesFound, QuotesChecked
 from tui.chat_prompts import shown_quote
 from tui.engine import EngineBusyError
@@ -26,7 +27,6 @@ from tui.events import (
     PassageOpened,
     SearchFinished,
 )
-from tui.jobs import JobThread
 
 if TYPE_CHECKING:
     from mlx_mixer.documents.embedder_choice import EmbedderChoice

@@ -12,8 +12,6 @@ each is): its heading, the last part of it, and spans that were cut out of the p
 """
 
 import argparse
-import gzip
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from tokenizers import Tokenizer
 
 from mlx_mixer.folding import fold
 from mlx_mixer.layers.pooling import StaticPooling
+from mlx_mixer.training.json_lines import records_of
 from mlx_mixer.training.start import start_words
 from mlx_mixer.training.token_vectors import cooccurrence_vectors
 from mlx_mixer.word_tokenizer import WordTokenizer, commonest_stems, save_words
@@ -178,8 +177,7 @@ def _start(passages: Sequence[npt.NDArray[np.uint16]], vocab_size: int) -> dict[
 
 def _records(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for file in files:
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+        yield from records_of(file)
 
 
 if __name__ == "__main__":

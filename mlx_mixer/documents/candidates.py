@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from mlx_mixer.documents import lexical
-from mlx_mixer.documents.beside import Beside
 from mlx_mixer.documents.close_up import CloseUp
 from mlx_mixer.documents.connection import Database
 from mlx_mixer.documents.frequency import TermCounts
@@ -17,13 +17,13 @@ from mlx_mixer.documents.lexical import Place
 from mlx_mixer.documents.query import Query
 from mlx_mixer.documents.vectors import Floats as Vector
 from mlx_mixer.documents.vectors import Meaning, Null, VectorIndex
+from mlx_mixer.job_thread import JobThread
 
 CANDIDATES_PER_LEG = 100
 # A passage that shares no word with the query is shown from this cosine on. Half of what is right lies above 0.4, the
 # best of what is beside the point around 0.3.
 MEANING_FLOOR = 0.25
 _NAMED_FILES = 20
-_embedding = Beside("query embedding")
 _MIN_NAME_COVERAGE = 0.5
 
 
@@ -67,7 +67,7 @@ class Neighbourhood:
         if len(meaning.index) > 0:
             self.index = meaning.index
             embed = meaning.embedder.embed
-            self._vector = _embedding.submit(lambda: embed([query.text], "query")[0]).result
+            self._vector = _embedding().submit(lambda: embed([query.text], "query")[0]).result
 
     @classmethod
     def around(cls, db: Database, index: VectorIndex, vector: Vector) -> Self:
@@ -91,6 +91,18 @@ class Neighbourhood:
 
     def null(self) -> Null | None:
         return None if self.index is None or (vector := self.vector) is None else self.index.null(vector)
+
+
+@cache
+def _embedding() -> JobThread:
+    """The thread that embeds queries, for as long as the process lasts.
+
+    An executor would not do: MLX keeps a stream, and threads of its own, for every thread that has computed, and a
+    process in which such a thread has ended is now and then aborted at its exit (MLX 0.32).
+    """
+    thread = JobThread("query-embedding")
+    thread.start()
+    return thread
 
 
 class Scope(NamedTuple):

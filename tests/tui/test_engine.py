@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mlx_mixer.embedding import load_embedder
+from mlx_mixer.job_thread import JobThread
 from mlx_mixer.sampling import SamplingSettings
 from tests.tiny import tiny_model_folder
 from tui.engine import COALESCE_SECONDS, EngineBusyError, EngineEmbedder, MlxEngine
 from tui.events import EngineEvent, ModelFailed, ModelLoading, ModelReady, TextWritten, WritingFinished
-from tui.jobs import JobThread
 
 # Its vocabulary lacks the token that ends a text, so that it writes until it is stopped.
 NEVER_ENDS = {"vocab_size": 256, "eos_token_id": None}

@@ -1,9 +1,12 @@
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 
 import pytest
 
-from tui.jobs import JobThread
+from mlx_mixer.job_thread import JobThread
 
 
 @pytest.fixture
@@ -74,3 +77,32 @@ def test_stopping_cancels_what_waits_and_tells_when_a_job_does_not_end() -> None
 
 def test_a_thread_that_never_started_stops_at_once() -> None:
     assert JobThread("test").stop(0)
+
+
+ENDS_AT_ONCE = """
+import threading
+from mlx_mixer.job_thread import JobThread
+jobs = JobThread("test")
+jobs.start()
+print(jobs.submit(lambda: 7).result())
+jobs.submit(threading.Event().wait)
+"""
+
+
+def test_jobs_of_one_urgency_run_in_turn_in_a_thread_of_that_name(jobs: JobThread) -> None:
+    ran, gate = list[int](), threading.Event()
+    first = jobs.submit(gate.wait)
+    futures = [jobs.submit(lambda number=number: ran.append(number)) for number in range(5)]  # type: ignore[misc]
+    assert not ran
+    gate.set()
+    assert first.result(timeout=60)
+    wait(futures, timeout=60)
+    assert ran == [0, 1, 2, 3, 4]
+    threads = {jobs.submit(threading.current_thread).result(timeout=60) for _ in range(3)}
+    assert [thread.name for thread in threads] == ["test"]
+    assert threads != {threading.current_thread()}
+
+
+def test_a_process_ends_without_waiting_for_it() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS_AT_ONCE], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("7\n", "")
